@@ -1,0 +1,1 @@
+//! Field, multilinear and multi-scalar-multiplication kernels of zktorch.

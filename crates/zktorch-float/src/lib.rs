@@ -1,0 +1,1 @@
+//! Typed float graph and its reference interpreter.

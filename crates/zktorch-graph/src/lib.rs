@@ -1,0 +1,1 @@
+//! Quantised graph, basic blocks and their lowering to an algebraic program.

@@ -1,0 +1,1 @@
+//! The algebraic program that zktorch proves: heap, views, einsum identities, lookups.

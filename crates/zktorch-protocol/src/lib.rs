@@ -1,0 +1,1 @@
+//! Zero-knowledge proof protocol for algebraic programs.
