@@ -1,1 +1,18 @@
 //! Typed float graph and its reference interpreter.
+//!
+//! A [`Graph`] is a list of [`Node`]s in topological order over numbered values. Every shape is static and every attribute is
+//! resolved to a plain field of [`Op`], so that users of the graph need no knowledge of the file format it came from.
+//! The interpreter executes it in `f32` and is the reference for everything derived from the graph.
+
+mod error;
+mod graph;
+mod op;
+mod tensor;
+
+pub use error::{EvalError, GraphError};
+pub use graph::{Graph, Node, ValueId, ValueInfo};
+pub use op::{
+    BinaryFn, CoordinateTransform, Direction, NearestMode, Op, PadMode, ReduceFn, ResizeMode,
+    RnnActivation, UnaryFn,
+};
+pub use tensor::{DType, Data, Tensor};

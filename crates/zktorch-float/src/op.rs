@@ -1,0 +1,609 @@
+//! Operators with all attributes resolved.
+//!
+//! Axes are non-negative and in range, padding is explicit, and optional attributes have their defaults filled in. Operand
+//! positions follow the ONNX operator of the same name unless the variant says otherwise.
+
+use crate::DType;
+
+/// Elementwise functions of one tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum UnaryFn {
+    /// `x`.
+    Identity,
+    /// `-x`.
+    Neg,
+    /// `|x|`.
+    Abs,
+    /// Square root.
+    Sqrt,
+    /// `1/x`.
+    Reciprocal,
+    /// `e^x`.
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Error function.
+    Erf,
+    /// `1/(1+e^-x)`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` if `x ≥ 0`, else `alpha·x`.
+    LeakyRelu {
+        /// Slope of the negative part.
+        alpha: f32,
+    },
+    /// `x` if `x > alpha`, else 0.
+    ThresholdedRelu {
+        /// The threshold.
+        alpha: f32,
+    },
+    /// `x` if `x ≥ 0`, else `alpha·(e^x - 1)`.
+    Elu {
+        /// Scale of the negative part.
+        alpha: f32,
+    },
+    /// `max(x,0) + min(0, alpha·(e^(x/alpha) - 1))`.
+    Celu {
+        /// Scale of the negative part.
+        alpha: f32,
+    },
+    /// `gamma·x` if `x > 0`, else `gamma·alpha·(e^x - 1)`.
+    Selu {
+        /// Scale of the exponential.
+        alpha: f32,
+        /// Overall scale.
+        gamma: f32,
+    },
+    /// `x·Φ(x)`, by `erf`.
+    Gelu,
+    /// `0.5x(1+tanh(√(2/π)(x+0.044715x³)))`.
+    GeluTanh,
+    /// `x·sigmoid(alpha·x)`; `alpha = 1` is SiLU.
+    Silu {
+        /// Slope inside the sigmoid.
+        alpha: f32,
+    },
+    /// `x·tanh(softplus(x))`.
+    Mish,
+    /// `clamp(alpha·x + beta, 0, 1)`.
+    HardSigmoid {
+        /// Slope.
+        alpha: f32,
+        /// Offset.
+        beta: f32,
+    },
+    /// `x·clamp(x/6 + 1/2, 0, 1)`.
+    HardSwish,
+    /// `x-bias` if `x > lambd`, `x+bias` if `x < -lambd`, else 0.
+    Shrink {
+        /// Half width of the dead zone.
+        lambd: f32,
+        /// Amount subtracted outside of it.
+        bias: f32,
+    },
+    /// `ln(1+e^x)`.
+    Softplus,
+    /// `x/(1+|x|)`.
+    Softsign,
+    /// Round up.
+    Ceil,
+    /// Round down.
+    Floor,
+    /// Round to nearest, ties to even.
+    Round,
+    /// Sine (radians).
+    Sin,
+    /// Cosine (radians).
+    Cos,
+    /// Tangent (radians).
+    Tan,
+    /// Arcsine.
+    Asin,
+    /// Arccosine.
+    Acos,
+    /// Arctangent.
+    Atan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse hyperbolic sine.
+    Asinh,
+    /// Inverse hyperbolic cosine.
+    Acosh,
+    /// Inverse hyperbolic tangent.
+    Atanh,
+    /// -1, 0 or 1.
+    Sign,
+    /// Logical negation of a bool tensor.
+    Not,
+    /// Whether a float is NaN (bool result).
+    IsNaN,
+    /// Whether a float is infinite (bool result).
+    IsInf {
+        /// Count +∞.
+        positive: bool,
+        /// Count -∞.
+        negative: bool,
+    },
+    /// `min(max(x, min), max)`; also applies to integers, where infinite bounds are absent bounds.
+    Clip {
+        /// Lower bound; -∞ if absent.
+        min: f32,
+        /// Upper bound; +∞ if absent.
+        max: f32,
+    },
+}
+
+/// Elementwise functions of two tensors with broadcasting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BinaryFn {
+    /// `a+b`.
+    Add,
+    /// `a-b`.
+    Sub,
+    /// `a·b`.
+    Mul,
+    /// `a/b`; truncated towards zero for integers.
+    Div,
+    /// `a^b`; the result has the type of `a`.
+    Pow,
+    /// Remainder with the sign of the divisor (integers).
+    Mod,
+    /// Remainder with the sign of the dividend (C `fmod`).
+    FMod,
+    /// The smaller one.
+    Min,
+    /// The larger one.
+    Max,
+    /// `a = b` (bool result).
+    Equal,
+    /// `a < b` (bool result).
+    Less,
+    /// `a ≤ b` (bool result).
+    LessOrEqual,
+    /// `a > b` (bool result).
+    Greater,
+    /// `a ≥ b` (bool result).
+    GreaterOrEqual,
+    /// Logical and.
+    And,
+    /// Logical or.
+    Or,
+    /// Logical exclusive or.
+    Xor,
+    /// `a` if `a ≥ 0`, else `a·b` (`b` is the slope).
+    PRelu,
+}
+
+/// Reductions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReduceFn {
+    /// Sum.
+    Sum,
+    /// Arithmetic mean.
+    Mean,
+    /// Largest element.
+    Max,
+    /// Smallest element.
+    Min,
+    /// Product.
+    Prod,
+    /// Sum of absolute values.
+    L1,
+    /// Square root of the sum of squares.
+    L2,
+    /// Sum of squares.
+    SumSquare,
+    /// Logarithm of the sum.
+    LogSum,
+    /// Logarithm of the sum of exponentials.
+    LogSumExp,
+}
+
+/// How [`Op::Pad`] fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PadMode {
+    /// With a value.
+    Constant,
+    /// With the mirror image without the border element.
+    Reflect,
+    /// With the border element.
+    Edge,
+    /// Periodically.
+    Wrap,
+}
+
+/// Interpolation of [`Op::Resize`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResizeMode {
+    /// Nearest element.
+    Nearest(NearestMode),
+    /// Multilinear.
+    Linear,
+}
+
+/// Rounding of the source coordinate in nearest interpolation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NearestMode {
+    /// To nearest, halves down.
+    RoundPreferFloor,
+    /// To nearest, halves up.
+    RoundPreferCeil,
+    /// Down.
+    Floor,
+    /// Up.
+    Ceil,
+}
+
+/// Map from an output coordinate to a source coordinate in [`Op::Resize`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CoordinateTransform {
+    /// `(x+0.5)/scale - 0.5`.
+    HalfPixel,
+    /// As `HalfPixel`, but 0 where the output has one element.
+    PytorchHalfPixel,
+    /// `x·(in-1)/(out-1)`.
+    AlignCorners,
+    /// `x/scale`.
+    Asymmetric,
+}
+
+/// Direction of a recurrent layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// First step to last.
+    Forward,
+    /// Last step to first.
+    Reverse,
+    /// Both, stacked on the direction axis (forward first).
+    Bidirectional,
+}
+
+impl Direction {
+    /// Number of directions: 1 or 2.
+    pub fn count(self) -> usize {
+        if self == Self::Bidirectional { 2 } else { 1 }
+    }
+}
+
+/// Activation inside a recurrent layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RnnActivation {
+    /// Logistic function.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// Rectifier.
+    Relu,
+}
+
+/// An operator. Shapes in the comments are written outermost axis first.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// `A·B` over the last two axes with broadcast leading axes (NumPy `matmul`). Inputs `[A, B]`.
+    MatMul,
+    /// `alpha·A'·B' + beta·C` on matrices. Inputs `[A, B, C?]`.
+    Gemm {
+        /// Factor of the product.
+        alpha: f32,
+        /// Factor of `C`.
+        beta: f32,
+        /// Whether `A` is transposed.
+        trans_a: bool,
+        /// Whether `B` is transposed.
+        trans_b: bool,
+    },
+    /// Convolution of `[N, C, spatial…]` with `[M, C/group, kernel…]`. Inputs `[X, W, B?]`.
+    Conv {
+        /// Kernel sizes per spatial axis.
+        kernel: Vec<usize>,
+        /// Strides per spatial axis.
+        strides: Vec<usize>,
+        /// Dilations per spatial axis.
+        dilations: Vec<usize>,
+        /// Zero padding before and after each spatial axis.
+        pads: Vec<(usize, usize)>,
+        /// Number of channel groups.
+        group: usize,
+    },
+    /// Transposed convolution of `[N, C, spatial…]` with `[C, M/group, kernel…]`. Inputs `[X, W, B?]`. The output size is
+    /// `(in-1)·stride + output_padding + (kernel-1)·dilation + 1 - before - after`.
+    ConvTranspose {
+        /// Kernel sizes per spatial axis.
+        kernel: Vec<usize>,
+        /// Strides per spatial axis.
+        strides: Vec<usize>,
+        /// Dilations per spatial axis.
+        dilations: Vec<usize>,
+        /// Elements cut from the beginning and the end of each spatial axis.
+        pads: Vec<(usize, usize)>,
+        /// Elements added at the end of each spatial axis.
+        output_padding: Vec<usize>,
+        /// Number of channel groups.
+        group: usize,
+    },
+    /// Largest element of each window of `[N, C, spatial…]`. Input `[X]`.
+    MaxPool {
+        /// Window sizes per spatial axis.
+        kernel: Vec<usize>,
+        /// Strides per spatial axis.
+        strides: Vec<usize>,
+        /// Dilations per spatial axis.
+        dilations: Vec<usize>,
+        /// Padding (never chosen) before and after each spatial axis.
+        pads: Vec<(usize, usize)>,
+        /// Whether a partial window at the end counts.
+        ceil_mode: bool,
+    },
+    /// Mean of each window of `[N, C, spatial…]`. Input `[X]`.
+    AveragePool {
+        /// Window sizes per spatial axis.
+        kernel: Vec<usize>,
+        /// Strides per spatial axis.
+        strides: Vec<usize>,
+        /// Dilations per spatial axis.
+        dilations: Vec<usize>,
+        /// Padding before and after each spatial axis.
+        pads: Vec<(usize, usize)>,
+        /// Whether a partial window at the end counts.
+        ceil_mode: bool,
+        /// Whether padding counts in the divisor.
+        count_include_pad: bool,
+    },
+    /// Mean over all spatial axes, kept with size 1. Input `[X]`.
+    GlobalAveragePool,
+    /// Maximum over all spatial axes, kept with size 1. Input `[X]`.
+    GlobalMaxPool,
+    /// `(x-mean)/√(var+eps)·scale + bias` per channel (axis 1). Inputs `[X, scale, bias, mean, var]`.
+    BatchNormalization {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// Normalisation over axes `axis…`. Inputs `[X, scale, bias?]`.
+    LayerNormalization {
+        /// First normalised axis.
+        axis: usize,
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// `x/√(mean(x²)+eps)·scale` over axes `axis…`. Inputs `[X, scale]`.
+    RmsNormalization {
+        /// First normalised axis.
+        axis: usize,
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// Normalisation over the spatial axes of each channel. Inputs `[X, scale, bias]`.
+    InstanceNormalization {
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// Normalisation over groups of channels; scale and bias are per channel. Inputs `[X, scale, bias]`.
+    GroupNormalization {
+        /// Number of groups; divides the channels.
+        groups: usize,
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// Softmax over one axis. Input `[X]`.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// Logarithm of softmax over one axis. Input `[X]`.
+    LogSoftmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// Softmax over the elements where the mask is true; elsewhere 0. A row without any true element is all 0. Inputs
+    /// `[scores, mask]`; the bool mask broadcasts to the shape of the scores.
+    MaskedSoftmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// Elementwise function. Input `[X]`.
+    Unary(UnaryFn),
+    /// Elementwise function with broadcasting. Inputs `[A, B]`.
+    Binary(BinaryFn),
+    /// `condition ? A : B` with broadcasting. Inputs `[condition, A, B]`.
+    Where,
+    /// Reduction over some axes. Input `[X]`.
+    Reduce {
+        /// What is computed.
+        function: ReduceFn,
+        /// Reduced axes, ascending.
+        axes: Vec<usize>,
+        /// Whether reduced axes stay with size 1.
+        keepdims: bool,
+    },
+    /// Index of the largest element (i64). Input `[X]`.
+    ArgMax {
+        /// The axis.
+        axis: usize,
+        /// Whether the axis stays with size 1.
+        keepdims: bool,
+        /// Whether the last of equal elements wins instead of the first.
+        select_last_index: bool,
+    },
+    /// Index of the smallest element (i64). Input `[X]`.
+    ArgMin {
+        /// The axis.
+        axis: usize,
+        /// Whether the axis stays with size 1.
+        keepdims: bool,
+        /// Whether the last of equal elements wins instead of the first.
+        select_last_index: bool,
+    },
+    /// Conversion of the element type; floats are truncated towards zero to integers. Input `[X]`.
+    Cast {
+        /// Target type.
+        to: DType,
+    },
+    /// Slices of `X` along an axis at `indices` (negative ones count from the end). The indices' shape replaces the axis. Inputs
+    /// `[X, indices]`.
+    Gather {
+        /// The axis.
+        axis: usize,
+    },
+    /// `out[i…] = X[i… with position axis replaced by indices[i…]]`. Inputs `[X, indices]`.
+    GatherElements {
+        /// The axis.
+        axis: usize,
+    },
+    /// Slices of `X` at index tuples on the last axis of `indices`. Inputs `[X, indices]`.
+    GatherNd {
+        /// Leading axes shared by both.
+        batch_dims: usize,
+    },
+    /// Copy of `X` with elements overwritten at index positions. Inputs `[X, indices, updates]`.
+    ScatterElements {
+        /// The axis.
+        axis: usize,
+    },
+    /// Copy of `X` with slices overwritten at index tuples. Inputs `[X, indices, updates]`.
+    ScatterNd,
+    /// The same elements in row-major order under another shape. Input `[X]`.
+    Reshape {
+        /// Target shape.
+        shape: Vec<usize>,
+    },
+    /// Permutation of axes: axis `i` of the result is axis `perm[i]` of `X`. Input `[X]`.
+    Transpose {
+        /// The permutation.
+        perm: Vec<usize>,
+    },
+    /// Strided box: element `i` of axis `a` is element `starts[a] + i·steps[a]` of `X`. All vectors have the rank of `X`.
+    /// Input `[X]`.
+    Slice {
+        /// First position per axis.
+        starts: Vec<usize>,
+        /// Number of elements per axis.
+        sizes: Vec<usize>,
+        /// Step per axis; may be negative, never 0.
+        steps: Vec<i64>,
+    },
+    /// Parts along an axis, one per output. Input `[X]`.
+    Split {
+        /// The axis.
+        axis: usize,
+        /// Sizes of the parts.
+        sizes: Vec<usize>,
+    },
+    /// Concatenation. Any number of inputs.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// Broadcast to a shape that `X` broadcasts to. Input `[X]`.
+    Expand {
+        /// The result's shape (already combined with that of `X`).
+        shape: Vec<usize>,
+    },
+    /// Repetition along each axis. Input `[X]`.
+    Tile {
+        /// Repetitions per axis.
+        repeats: Vec<usize>,
+    },
+    /// Padding. Input `[X]`.
+    Pad {
+        /// How the padding is filled.
+        mode: PadMode,
+        /// Elements before and after, per axis.
+        pads: Vec<(usize, usize)>,
+        /// The value of constant padding.
+        value: f32,
+    },
+    /// Interpolation. Input `[X]`.
+    Resize {
+        /// Interpolation.
+        mode: ResizeMode,
+        /// Coordinate map.
+        transform: CoordinateTransform,
+        /// Output size over input size, per axis (as given, not re-derived from the sizes).
+        scales: Vec<f32>,
+        /// Output sizes per axis.
+        sizes: Vec<usize>,
+    },
+    /// Largest or smallest elements and their indices. Input `[X]`, outputs `[values, indices]`.
+    TopK {
+        /// The axis.
+        axis: usize,
+        /// How many.
+        k: usize,
+        /// Largest or smallest.
+        largest: bool,
+    },
+    /// Running sum. Input `[X]`.
+    CumSum {
+        /// The axis.
+        axis: usize,
+        /// Whether an element is left out of its own sum.
+        exclusive: bool,
+        /// Whether sums run from the end.
+        reverse: bool,
+    },
+    /// Upper or lower triangle of the last two axes, the rest 0. Input `[X]`.
+    Trilu {
+        /// Upper or lower.
+        upper: bool,
+        /// Diagonal: 0 is the main one, positive is above it.
+        k: i64,
+    },
+    /// One-hot rows. Inputs `[indices, values]` with `values = [off, on]`.
+    OneHot {
+        /// Position of the new axis in the result.
+        axis: usize,
+        /// Size of the new axis.
+        depth: usize,
+    },
+    /// Einstein summation. Any number of inputs.
+    Einsum {
+        /// Normalised equation with explicit output, no blanks and no ellipsis, such as `bij,bjk->bik`.
+        equation: String,
+    },
+    /// LSTM. Inputs `[X, W, R, B?, sequence_lens?, initial_h?, initial_c?, P?]`, outputs `[Y, Y_h, Y_c]`; `sequence_lens` is
+    /// always absent. Layout: X `[seq, batch, input]`, Y `[seq, dirs, batch, hidden]`, Y_h and Y_c `[dirs, batch, hidden]`. Gates
+    /// are ordered i, o, f, c.
+    Lstm {
+        /// Direction.
+        direction: Direction,
+        /// Hidden size.
+        hidden: usize,
+        /// Gate, cell and hidden activation, for each direction.
+        activations: Vec<[RnnActivation; 3]>,
+        /// Bound on the activations' arguments.
+        clip: Option<f32>,
+        /// Whether the forget gate is one minus the input gate.
+        input_forget: bool,
+    },
+    /// GRU. Inputs `[X, W, R, B?, sequence_lens?, initial_h?]`, outputs `[Y, Y_h]`; `sequence_lens` is always absent. Layout as
+    /// in [`Op::Lstm`]; gates are ordered z, r, h.
+    Gru {
+        /// Direction.
+        direction: Direction,
+        /// Hidden size.
+        hidden: usize,
+        /// Gate and hidden activation, for each direction.
+        activations: Vec<[RnnActivation; 2]>,
+        /// Bound on the activations' arguments.
+        clip: Option<f32>,
+        /// Whether the reset gate is applied after the recurrent product.
+        linear_before_reset: bool,
+    },
+    /// Elman network. Inputs `[X, W, R, B?, sequence_lens?, initial_h?]`, outputs `[Y, Y_h]`; `sequence_lens` is always absent.
+    /// Layout as in [`Op::Lstm`].
+    Rnn {
+        /// Direction.
+        direction: Direction,
+        /// Hidden size.
+        hidden: usize,
+        /// Activation, for each direction.
+        activations: Vec<RnnActivation>,
+        /// Bound on the activations' arguments.
+        clip: Option<f32>,
+    },
+}
