@@ -1,0 +1,216 @@
+//! The finished program: what the protocol proves.
+
+use crate::relation::{Identity, Lookup, Table};
+use crate::view::{RegionId, Source, TableId, View};
+use serde::{Deserialize, Serialize};
+
+/// Why the cells of a region are bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegionKind {
+    /// The region as a whole is column `column` of a lookup in `table`; regions of one table run in parallel.
+    Column {
+        /// The table.
+        table: TableId,
+        /// The column.
+        column: usize,
+    },
+    /// An identity (or an explicit lookup) makes every cell an integer in `lo..=hi`.
+    Assigned {
+        /// Smallest value.
+        lo: i64,
+        /// Largest value.
+        hi: i64,
+    },
+    /// How often each row of `table` is looked up. Not bounded: LogUp needs no bound.
+    Multiplicity {
+        /// The table.
+        table: TableId,
+    },
+}
+
+/// A run of heap cells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// First cell on the heap.
+    pub base: usize,
+    /// Number of cells.
+    pub len: usize,
+    /// Why the cells are bounded.
+    pub kind: RegionKind,
+    /// The region begins at a row boundary and shares no row with others: its row commitments stand for it alone.
+    pub own_rows: bool,
+}
+
+/// A parameter matrix: dense row-major integers at set-up, committed with every axis padded to a power of two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matrix {
+    /// Name of the weight.
+    pub name: String,
+    /// Dense shape, outermost axis first.
+    pub shape: Vec<usize>,
+    /// Smallest value.
+    pub lo: i64,
+    /// Largest value.
+    pub hi: i64,
+}
+
+/// A constant of the circuit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constant {
+    /// Name, for reports.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Values, row-major.
+    pub values: Vec<i64>,
+}
+
+/// A tensor of the statement. The verifier checks every value against `lo..=hi`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Public {
+    /// Name of the model's input or output.
+    pub name: String,
+    /// Shape.
+    pub shape: Vec<usize>,
+    /// Smallest admitted value.
+    pub lo: i64,
+    /// Largest admitted value.
+    pub hi: i64,
+}
+
+/// A tensor whose row commitments are published, so that proofs can be linked to the same data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Committed {
+    /// Name of the model's input or output.
+    pub name: String,
+    /// Its region (with rows of its own).
+    pub region: RegionId,
+}
+
+/// Bounds of a run of parameter-heap cells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamBlock {
+    /// Name of the parameter.
+    pub name: String,
+    /// First cell.
+    pub offset: usize,
+    /// Number of cells.
+    pub len: usize,
+    /// Smallest value.
+    pub lo: i64,
+    /// Largest value.
+    pub hi: i64,
+}
+
+/// Everything that prover and verifier agree on before they know weights or inputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// log2 of the row length of every committed vector.
+    pub row_bits: u32,
+    /// Number of heap cells, a multiple of the row length.
+    pub heap_len: usize,
+    /// Regions, in heap order.
+    pub regions: Vec<Region>,
+    /// Number of cells of the parameter heap.
+    pub params_len: usize,
+    /// Bounds of the parameter heap's blocks, in order, without gaps.
+    pub params: Vec<ParamBlock>,
+    /// Parameter matrices.
+    pub matrices: Vec<Matrix>,
+    /// Constants of the circuit.
+    pub constants: Vec<Constant>,
+    /// Tensors of the statement.
+    pub publics: Vec<Public>,
+    /// Tensors with published commitments.
+    pub committed: Vec<Committed>,
+    /// Lookup tables.
+    pub tables: Vec<Table>,
+    /// For each table the region of its multiplicities.
+    pub multiplicities: Vec<RegionId>,
+    /// Lookups.
+    pub lookups: Vec<Lookup>,
+    /// Identities.
+    pub identities: Vec<Identity>,
+}
+
+impl Program {
+    /// Offset of a view from the start of its vector: regions are resolved to the heap.
+    pub fn absolute_offset(&self, view: &View) -> usize {
+        match view.source {
+            Source::Region(r) => self.regions[r.0 as usize].base + view.offset,
+            _ => view.offset,
+        }
+    }
+
+    /// Smallest and largest value that any cell of the view may have.
+    pub fn bounds(&self, view: &View) -> (i128, i128) {
+        let widen = |(lo, hi): (i64, i64)| (lo as i128, hi as i128);
+        match view.source {
+            Source::Region(r) => match &self.regions[r.0 as usize].kind {
+                RegionKind::Column { table, column } => match &self.tables[table.0 as usize] {
+                    Table::Rows { view, .. } if *column > 0 => self.bounds(view),
+                    t => t.bounds(*column).map_or((0, 0), widen),
+                },
+                RegionKind::Assigned { lo, hi } => (*lo as i128, *hi as i128),
+                RegionKind::Multiplicity { .. } => (0, i64::MAX as i128),
+            },
+            Source::Params => {
+                let (from, to) = (view.offset, view.end());
+                let touched = self
+                    .params
+                    .iter()
+                    .filter(|b| b.offset < to && b.offset + b.len > from);
+                touched.fold((0, 0), |(lo, hi), b| {
+                    (lo.min(b.lo as i128), hi.max(b.hi as i128))
+                })
+            }
+            Source::Matrix(m) => {
+                let m = &self.matrices[m.0 as usize];
+                (m.lo as i128, m.hi as i128)
+            }
+            Source::Constant(c) => {
+                let v = &self.constants[c.0 as usize].values;
+                (
+                    v.iter().min().copied().unwrap_or(0) as i128,
+                    v.iter().max().copied().unwrap_or(0) as i128,
+                )
+            }
+            Source::Public(p) => {
+                let p = &self.publics[p.0 as usize];
+                (p.lo as i128, p.hi as i128)
+            }
+        }
+    }
+
+    /// Number of lookup sites, over all lookups.
+    pub fn lookup_count(&self) -> usize {
+        self.lookups
+            .iter()
+            .map(|l| {
+                l.columns[0].axes[..l.index_axes]
+                    .iter()
+                    .map(|a| a.size)
+                    .product::<usize>()
+            })
+            .sum()
+    }
+
+    /// Number of parameters (dense, without padding).
+    pub fn parameter_count(&self) -> usize {
+        self.params_len
+            + self
+                .matrices
+                .iter()
+                .map(|m| m.shape.iter().product::<usize>())
+                .sum::<usize>()
+    }
+}
+
+/// The integers of a model: what set-up commits to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// The parameter heap.
+    pub heap: Vec<i64>,
+    /// Dense row-major values of each matrix.
+    pub matrices: Vec<Vec<i32>>,
+}
