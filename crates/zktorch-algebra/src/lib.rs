@@ -1,1 +1,37 @@
-//! Field, multilinear and multi-scalar-multiplication kernels of zktorch.
+//! Field, multilinear and multi-scalar-multiplication kernels of zktorch, over BN254.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`field`] | integers to field elements, hashing, canonical encoding, batch inversion |
+//! | [`mle`] | multilinear extensions as tables of field elements |
+//! | [`small`] | inner products of signed integers with field elements, reduced lazily |
+//! | [`msm`] | multi-scalar multiplication in G1: small signed scalars, full-width scalars, fixed bases |
+//! | [`curve`] | canonical point encodings, hashing to G1 |
+//!
+//! # Conventions
+//!
+//! A multilinear table over `n` variables is a slice of `2^n` field elements. Variables are most-significant-bit
+//! first: the top bit of an index is variable 0, and binding always consumes variable 0.
+//!
+//! Every kernel is variable-time. The prover runs where its secrets live, so timing is outside the threat model.
+//!
+//! # Features
+//!
+//! `parallel` (default): rayon. Results never depend on the number of threads.
+
+pub mod curve;
+pub mod field;
+pub mod mle;
+pub mod msm;
+mod par;
+pub mod small;
+
+pub use ark_bn254::{Fr, G1Affine, G1Projective, G2Affine};
+pub use curve::{
+    G1_BYTES, G1_UNCOMPRESSED_BYTES, G2_BYTES, g1_from_bytes, g1_from_uncompressed, g1_to_bytes,
+    g1_to_uncompressed, g2_from_bytes, g2_to_bytes, hash_to_g1,
+};
+pub use field::{
+    FR_BYTES, batch_inverse, fr_from_bytes, fr_from_i64, fr_from_i128, fr_from_wide_bytes,
+    fr_to_bytes, hash_to_fr,
+};

@@ -1,0 +1,382 @@
+//! Inner products of signed integers with scalars, and of scalars with scalars, reduced once at the end.
+//!
+//! A scalar is held as Montgomery limbs `x·2^256 mod r < 2^254`. An integer times these limbs, summed over many terms, is
+//! kept as a plain wide integer; the congruent scalar is computed once, when the sum is asked for.
+
+use ark_ff::AdditiveGroup;
+
+use crate::{
+    Fr,
+    field::{from_montgomery_wide, reduce_limbs},
+    mle,
+    par::{self, THRESHOLD},
+};
+
+/// `Σ integer·scalar`, lazily reduced.
+///
+/// Holds positive and negative terms apart, 384 bits each: exact for up to `2^66` terms of any `i64`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SmallAccumulator {
+    positive: [u64; 6],
+    negative: [u64; 6],
+}
+
+impl SmallAccumulator {
+    /// The empty sum.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `value · weight`.
+    #[inline]
+    pub fn add(&mut self, value: i64, weight: &Fr) {
+        let sum = if value < 0 {
+            &mut self.negative
+        } else {
+            &mut self.positive
+        };
+        let v = u128::from(value.unsigned_abs());
+        let mut carry = 0u128;
+        for i in 0..4 {
+            let s = v * u128::from(weight.0.0[i]) + u128::from(sum[i]) + carry;
+            sum[i] = s as u64;
+            carry = s >> 64;
+        }
+        for limb in &mut sum[4..] {
+            let s = u128::from(*limb) + carry;
+            *limb = s as u64;
+            carry = s >> 64;
+        }
+    }
+
+    /// Adds another sum.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, term) in [
+            (&mut self.positive, &other.positive),
+            (&mut self.negative, &other.negative),
+        ] {
+            let mut carry = 0u128;
+            for (s, t) in sum.iter_mut().zip(term) {
+                let v = u128::from(*s) + u128::from(*t) + carry;
+                *s = v as u64;
+                carry = v >> 64;
+            }
+        }
+    }
+
+    /// The sum, as a scalar.
+    pub fn value(&self) -> Fr {
+        let reduce = |s: &[u64; 6]| {
+            from_montgomery_wide(
+                [s[0], s[1], s[2], s[3]],
+                u128::from(s[4]) | u128::from(s[5]) << 64,
+            )
+        };
+        reduce(&self.positive) - reduce(&self.negative)
+    }
+}
+
+/// `Σ scalar·scalar`, lazily reduced: 512-bit products in a 576-bit sum, exact for up to `2^64` terms.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WideAccumulator {
+    limbs: [u64; 9],
+}
+
+impl WideAccumulator {
+    /// The empty sum.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `a · b`.
+    #[inline]
+    pub fn add(&mut self, a: &Fr, b: &Fr) {
+        let (a, b) = (&a.0.0, &b.0.0);
+        let mut product = [0u64; 8];
+        for i in 0..4 {
+            let mut carry = 0u128;
+            for j in 0..4 {
+                let s = u128::from(a[i]) * u128::from(b[j]) + u128::from(product[i + j]) + carry;
+                product[i + j] = s as u64;
+                carry = s >> 64;
+            }
+            product[i + 4] = carry as u64;
+        }
+        let mut carry = false;
+        for (limb, p) in self.limbs.iter_mut().zip(product) {
+            let (s, c1) = limb.overflowing_add(p);
+            let (s, c2) = s.overflowing_add(u64::from(carry));
+            *limb = s;
+            carry = c1 | c2;
+        }
+        self.limbs[8] += u64::from(carry);
+    }
+
+    /// The sum, as a scalar.
+    pub fn value(&self) -> Fr {
+        use ark_ff::MontConfig;
+        let modulus = ark_bn254::FrConfig::MODULUS.0;
+        let mut t = [0u64; 10];
+        t[..9].copy_from_slice(&self.limbs);
+        // Four Montgomery steps divide by 2^256; each adds less than 2^64·r at its own position.
+        for i in 0..4 {
+            let m = t[i].wrapping_mul(ark_bn254::FrConfig::INV);
+            let mut carry = 0u128;
+            for j in 0..4 {
+                let s = u128::from(m) * u128::from(modulus[j]) + u128::from(t[i + j]) + carry;
+                t[i + j] = s as u64;
+                carry = s >> 64;
+            }
+            for limb in &mut t[i + 4..] {
+                let s = u128::from(*limb) + carry;
+                *limb = s as u64;
+                carry = s >> 64;
+            }
+        }
+        let high = u128::from(t[8]) | u128::from(t[9]) << 64;
+        if high == 0 {
+            Fr::new_unchecked(reduce_limbs([t[4], t[5], t[6], t[7]]))
+        } else {
+            from_montgomery_wide([t[4], t[5], t[6], t[7]], high)
+        }
+    }
+}
+
+/// `Σ a[i]·b[i]` over the shorter length, with one reduction.
+pub fn dot(a: &[Fr], b: &[Fr]) -> Fr {
+    let mut sum = WideAccumulator::new();
+    for (a, b) in a.iter().zip(b) {
+        sum.add(a, b);
+    }
+    sum.value()
+}
+
+/// `Σ values[i]·weights[i]` over the shorter length.
+pub fn dot_small(values: &[i64], weights: &[Fr]) -> Fr {
+    let mut sum = SmallAccumulator::new();
+    for (v, w) in values.iter().zip(weights) {
+        sum.add(*v, w);
+    }
+    sum.value()
+}
+
+/// The multilinear extension at `point` of an integer vector, padded with zeros to `2^n`.
+///
+/// # Panics
+/// If there are more than `2^n` values.
+pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
+    let n = point.len();
+    assert!(
+        values.len() <= 1 << n,
+        "more values than the point has corners"
+    );
+    let (high, low) = point.split_at(n - n.div_ceil(2).min(12));
+    let eq_low = mle::eq_table(low);
+    let eq_high = mle::eq_table(high);
+    let width = eq_low.len();
+    let rows = values.len().div_ceil(width);
+    let rows_per_task = (2 * THRESHOLD / width).max(1);
+    par::map(rows.div_ceil(rows_per_task), |task| {
+        let first = task * rows_per_task;
+        let rows = values[first * width..].chunks(width).take(rows_per_task);
+        rows.zip(&eq_high[first..])
+            .map(|(row, e)| dot_small(row, &eq_low) * e)
+            .sum::<Fr>()
+    })
+    .into_iter()
+    .sum()
+}
+
+/// `[Σ_i weights[i]·rows(i)[j]]_{j < len}`. Rows shorter than `len` count as padded with zeros; what a row has beyond
+/// `len` is ignored.
+pub fn combine_rows<'a>(
+    rows: impl Fn(usize) -> &'a [i64] + Sync,
+    weights: &[Fr],
+    len: usize,
+) -> Vec<Fr> {
+    let mut out = vec![Fr::ZERO; len];
+    const BLOCK: usize = 64;
+    par::chunks_mut(&mut out, BLOCK, |offset, out| {
+        let mut sums = [SmallAccumulator::new(); BLOCK];
+        for (i, w) in weights.iter().enumerate() {
+            let row = rows(i);
+            for (sum, v) in sums
+                .iter_mut()
+                .zip(row.get(offset..).unwrap_or_default())
+                .take(out.len())
+            {
+                sum.add(*v, w);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(&sums) {
+            *out = sum.value();
+        }
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fr_from_i64, hash_to_fr};
+    use ark_ff::{BigInt, Field, PrimeField};
+
+    fn scalars(n: usize) -> Vec<Fr> {
+        let mut out: Vec<Fr> = (0..n)
+            .map(|i| hash_to_fr(&(i as u64).to_le_bytes()))
+            .collect();
+        for (slot, extreme) in
+            out.iter_mut()
+                .step_by(5)
+                .zip([Fr::ZERO, -Fr::ONE, Fr::ONE, largest_limbs()])
+        {
+            *slot = extreme;
+        }
+        out
+    }
+
+    /// The scalar whose Montgomery limbs are `r - 1`.
+    fn largest_limbs() -> Fr {
+        let mut limbs = Fr::MODULUS;
+        limbs.0[0] -= 1;
+        Fr::new_unchecked(BigInt(limbs.0))
+    }
+
+    /// Integers of about `bits` bits, with extremes among them.
+    fn integers(n: usize, bits: u32) -> Vec<i64> {
+        let mut out: Vec<i64> = (0..n)
+            .map(|i| {
+                hash_to_fr(&[i as u8, (i >> 8) as u8, bits as u8])
+                    .into_bigint()
+                    .0[0] as i64
+                    >> (64 - bits)
+            })
+            .collect();
+        for (slot, extreme) in out.iter_mut().step_by(3).zip([
+            0,
+            1,
+            -1,
+            i64::MAX >> (64 - bits),
+            i64::MIN >> (64 - bits),
+        ]) {
+            *slot = extreme;
+        }
+        out
+    }
+
+    fn naive(values: &[i64], weights: &[Fr]) -> Fr {
+        values
+            .iter()
+            .zip(weights)
+            .map(|(v, w)| fr_from_i64(*v) * w)
+            .sum()
+    }
+
+    #[test]
+    fn sums_of_integer_multiples_are_exact() {
+        for bits in [2, 8, 17, 31, 32, 33, 48, 63, 64] {
+            for n in [0, 1, 2, 7, 63, 64, 65, 1000] {
+                let (v, w) = (integers(n, bits), scalars(n));
+                assert_eq!(dot_small(&v, &w), naive(&v, &w), "{bits} bits, {n} terms");
+            }
+        }
+        for v in [i64::MIN, i64::MIN + 1, i64::MAX, 0] {
+            for w in [-Fr::ONE, largest_limbs(), Fr::ZERO] {
+                assert_eq!(
+                    dot_small(&[v; 1000], &[w; 1000]),
+                    fr_from_i64(v) * w * Fr::from(1000u64)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn accumulators_merge() {
+        let (v, w) = (integers(100, 64), scalars(100));
+        let mut a = SmallAccumulator::new();
+        let mut b = SmallAccumulator::new();
+        for i in 0..100 {
+            if i % 3 == 0 {
+                a.add(v[i], &w[i])
+            } else {
+                b.add(v[i], &w[i])
+            }
+        }
+        a.merge(&b);
+        assert_eq!(a.value(), naive(&v, &w));
+    }
+
+    #[test]
+    fn sums_of_products_are_exact() {
+        for n in [0, 1, 2, 100, 5000] {
+            let a = scalars(n);
+            let b: Vec<Fr> = scalars(n).into_iter().rev().collect();
+            assert_eq!(
+                dot(&a, &b),
+                a.iter().zip(&b).map(|(a, b)| *a * b).sum::<Fr>()
+            );
+        }
+        let top = largest_limbs();
+        assert_eq!(
+            dot(&[top; 3000], &[top; 3000]),
+            top * top * Fr::from(3000u64)
+        );
+    }
+
+    #[test]
+    fn integer_evaluation_equals_field_evaluation() {
+        for (n, len, bits) in [
+            (0, 1, 8),
+            (1, 2, 8),
+            (3, 5, 64),
+            (10, 1000, 17),
+            (15, 20_000, 17),
+            (6, 0, 8),
+        ] {
+            let values = integers(len, bits);
+            let point = scalars(n);
+            let mut table: Vec<Fr> = values.iter().map(|v| fr_from_i64(*v)).collect();
+            table.resize(1 << n, Fr::ZERO);
+            assert_eq!(
+                evaluate_small(&values, &point),
+                mle::evaluate(&table, &point)
+            );
+        }
+    }
+
+    #[test]
+    fn combined_rows_equal_their_definition() {
+        for (count, len, bits) in [
+            (0, 5, 8),
+            (1, 1, 8),
+            (7, 300, 17),
+            (40, 129, 33),
+            (9, 70, 64),
+            (300, 20, 31),
+        ] {
+            let rows: Vec<Vec<i64>> = (0..count)
+                .map(|i| {
+                    let mut row = integers(len + i % 3, bits);
+                    row.rotate_left(i % len);
+                    if i % 4 == 3 {
+                        row.truncate(len / 2);
+                    }
+                    row
+                })
+                .collect();
+            let weights = scalars(count);
+            let got = combine_rows(|i| &rows[i], &weights, len);
+            for (j, g) in got.iter().enumerate() {
+                let column: Vec<i64> = rows
+                    .iter()
+                    .map(|r| r.get(j).copied().unwrap_or(0))
+                    .collect();
+                assert_eq!(
+                    *g,
+                    naive(&column, &weights),
+                    "{count} rows of {len}, {bits} bits, column {j}"
+                );
+            }
+        }
+    }
+}
