@@ -66,3 +66,21 @@ pub(crate) fn chunks_mut_pair<T: Send, U: Send>(
         f(x, y);
     }
 }
+
+/// Calls `f` once per item, with a scratch value that `init` makes once per worker.
+pub(crate) fn consume<T: Send, S>(
+    items: Vec<T>,
+    init: impl Fn() -> S + Sync + Send,
+    f: impl Fn(&mut S, T) + Sync + Send,
+) {
+    #[cfg(feature = "parallel")]
+    if items.len() > 1 && threads() > 1 {
+        use rayon::prelude::*;
+        items.into_par_iter().for_each_init(init, f);
+        return;
+    }
+    let mut scratch = init();
+    for item in items {
+        f(&mut scratch, item);
+    }
+}
