@@ -1,0 +1,249 @@
+//! The two parties of a protocol step. Each step is written once, generic over [`Party`]: the prover computes a message and commits to it,
+//! the verifier reads the commitment; both absorb it and state the same constraints, so they cannot drift apart.
+//!
+//! # Hidden messages
+//! A hidden message of `n` values occupies `⌈n / ROW⌉` rows of [`ROW`] wires. Every row has a Pedersen commitment of its own, over *the same*
+//! generators `G_0..G_{ROW-1}` and `H`. Commitments over disjoint generators of one long vector, added up, would be smaller in the
+//! decider, but unsound: a late message could carry a correction on the generators of an early one and so change it after
+//! its challenge is known. With a row commitment per message the binding of each message holds by itself.
+
+use crate::circuit::{Circuit, Lc, ROW, Wire};
+use crate::error::VerifyError;
+use crate::transcript::Transcript;
+use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, g1_from_bytes};
+
+/// A prover or a verifier.
+pub trait Party {
+    /// The transcript.
+    fn transcript(&mut self) -> &mut Transcript;
+    /// The verifier circuit.
+    fn circuit(&mut self) -> &mut Circuit;
+    /// A hidden message of `n` values. `values` runs at the prover only and must return `n` values.
+    fn hidden(&mut self, what: &'static str, n: usize, values: impl FnOnce() -> Vec<Fr>) -> Result<Vec<Wire>, VerifyError>;
+    /// A commitment that is sent as it is (already hiding). `value` runs at the prover only.
+    fn point(&mut self, what: &'static str, value: impl FnOnce() -> G1Affine) -> Result<G1Affine, VerifyError>;
+    /// A scalar that is sent in the clear (already masked). `value` runs at the prover only.
+    fn scalar(&mut self, what: &'static str, value: impl FnOnce() -> Fr) -> Result<Fr, VerifyError>;
+    /// The value of a linear combination; `None` at the verifier.
+    fn value(&self, lc: &Lc) -> Option<Fr>;
+
+    /// Draws a challenge.
+    fn challenge(&mut self, label: &'static [u8]) -> Fr {
+        self.transcript().challenge(label)
+    }
+    /// Draws several challenges.
+    fn challenges(&mut self, label: &'static [u8], n: usize) -> Vec<Fr> {
+        self.transcript().challenges(label, n)
+    }
+}
+
+/// Where a verifier's messages come from.
+enum Source<'a> {
+    /// A proof.
+    Proof(&'a [u8]),
+    /// Nowhere: every message is zero. Used to learn the shape of a proof from a verifying key alone.
+    Dry {
+        /// Bytes that a proof would have had so far.
+        length: usize,
+    },
+}
+
+/// The verifier: reads messages from a proof.
+pub struct Verifier<'a> {
+    transcript: Transcript,
+    circuit: Circuit,
+    source: Source<'a>,
+    /// Commitments of the hidden rows, in order.
+    pub rows: Vec<G1Affine>,
+}
+
+impl<'a> Verifier<'a> {
+    /// Reads from `proof`.
+    pub fn new(transcript: Transcript, proof: &'a [u8]) -> Verifier<'a> {
+        Verifier { transcript, circuit: Circuit::default(), source: Source::Proof(proof), rows: Vec::new() }
+    }
+
+    /// A verifier that reads zeros: to learn how long a proof is and how large its circuit.
+    pub fn dry() -> Verifier<'static> {
+        Verifier { transcript: Transcript::new(), circuit: Circuit::default(), source: Source::Dry { length: 0 }, rows: Vec::new() }
+    }
+
+    /// Length of the proof that a dry run has read.
+    pub fn dry_length(&self) -> usize {
+        match self.source {
+            Source::Dry { length } => length,
+            Source::Proof(_) => 0,
+        }
+    }
+
+    /// Refuses bytes after the last message.
+    pub fn finish(&self) -> Result<(), VerifyError> {
+        match self.source {
+            Source::Proof(rest) if !rest.is_empty() => Err(VerifyError::TrailingBytes { count: rest.len() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn take<const N: usize>(&mut self, what: &'static str) -> Result<Option<[u8; N]>, VerifyError> {
+        match &mut self.source {
+            Source::Proof(rest) => {
+                let (head, tail) = rest.split_first_chunk::<N>().ok_or(VerifyError::Truncated { what })?;
+                let head = *head;
+                *rest = tail;
+                Ok(Some(head))
+            }
+            Source::Dry { length } => {
+                *length += N;
+                Ok(None)
+            }
+        }
+    }
+
+    fn read_point(&mut self, what: &'static str) -> Result<G1Affine, VerifyError> {
+        match self.take::<G1_BYTES>(what)? {
+            Some(bytes) => g1_from_bytes(&bytes).ok_or(VerifyError::BadPoint { what }),
+            None => Ok(G1Affine::identity()),
+        }
+    }
+}
+
+impl Party for Verifier<'_> {
+    fn transcript(&mut self) -> &mut Transcript {
+        &mut self.transcript
+    }
+    fn circuit(&mut self) -> &mut Circuit {
+        &mut self.circuit
+    }
+    fn hidden(&mut self, what: &'static str, n: usize, _: impl FnOnce() -> Vec<Fr>) -> Result<Vec<Wire>, VerifyError> {
+        let wires = self.circuit.allocate(n);
+        for _ in 0..n.div_ceil(ROW) {
+            let row = self.read_point(what)?;
+            self.transcript.absorb_point(what.as_bytes(), &row);
+            self.rows.push(row);
+        }
+        Ok(wires)
+    }
+    fn point(&mut self, what: &'static str, _: impl FnOnce() -> G1Affine) -> Result<G1Affine, VerifyError> {
+        let p = self.read_point(what)?;
+        self.transcript.absorb_point(what.as_bytes(), &p);
+        Ok(p)
+    }
+    fn scalar(&mut self, what: &'static str, _: impl FnOnce() -> Fr) -> Result<Fr, VerifyError> {
+        let s = match self.take::<FR_BYTES>(what)? {
+            Some(bytes) => fr_from_bytes(&bytes).ok_or(VerifyError::BadScalar { what })?,
+            None => Fr::default(),
+        };
+        self.transcript.absorb_scalar(what.as_bytes(), &s);
+        Ok(s)
+    }
+    fn value(&self, _: &Lc) -> Option<Fr> {
+        None
+    }
+}
+
+#[cfg(feature = "prover")]
+pub use prover::Prover;
+
+#[cfg(feature = "prover")]
+mod prover {
+    use super::*;
+    use ark_ff::AdditiveGroup;
+    use rand_core::{CryptoRng, RngCore};
+    use zktorch_algebra::{fr_from_wide_bytes, fr_to_bytes, g1_to_bytes, msm::FixedBaseTable};
+
+    /// A uniformly random scalar.
+    pub fn random_scalar(rng: &mut (impl RngCore + CryptoRng + ?Sized)) -> Fr {
+        let mut bytes = [0u8; 64];
+        rng.fill_bytes(&mut bytes);
+        fr_from_wide_bytes(&bytes)
+    }
+
+    /// The prover: computes messages, commits to the hidden ones and writes the proof.
+    pub struct Prover<'a, R> {
+        transcript: Transcript,
+        circuit: Circuit,
+        /// Values of the wires.
+        pub wires: Vec<Fr>,
+        /// Blinders of the hidden rows.
+        pub blinders: Vec<Fr>,
+        /// The proof so far.
+        pub proof: Vec<u8>,
+        /// Randomness for blinding.
+        pub rng: R,
+        /// Multiples of `G_0..G_{ROW-1}` and, last, `H`.
+        table: &'a FixedBaseTable,
+        /// Tests only: called with the message's name and its number; may change the message.
+        #[cfg(test)]
+        pub tamper: Option<Box<dyn FnMut(&'static str, &mut Vec<Fr>) + 'a>>,
+    }
+
+    impl<'a, R: RngCore + CryptoRng> Prover<'a, R> {
+        /// `table` holds `G_0..G_{ROW-1}` and then `H`.
+        pub fn new(transcript: Transcript, table: &'a FixedBaseTable, rng: R) -> Prover<'a, R> {
+            Prover {
+                transcript,
+                circuit: Circuit::default(),
+                wires: Vec::new(),
+                blinders: Vec::new(),
+                proof: Vec::new(),
+                rng,
+                table,
+                #[cfg(test)]
+                tamper: None,
+            }
+        }
+
+        /// A uniformly random scalar.
+        pub fn random(&mut self) -> Fr {
+            random_scalar(&mut self.rng)
+        }
+    }
+
+    impl<R: RngCore + CryptoRng> Party for Prover<'_, R> {
+        fn transcript(&mut self) -> &mut Transcript {
+            &mut self.transcript
+        }
+        fn circuit(&mut self) -> &mut Circuit {
+            &mut self.circuit
+        }
+        fn hidden(&mut self, what: &'static str, n: usize, values: impl FnOnce() -> Vec<Fr>) -> Result<Vec<Wire>, VerifyError> {
+            let mut values = values();
+            assert_eq!(values.len(), n, "a message has the announced length");
+            #[cfg(test)]
+            if let Some(tamper) = &mut self.tamper {
+                tamper(what, &mut values);
+            }
+            let wires = self.circuit.allocate(n);
+            values.resize(n.div_ceil(ROW) * ROW, Fr::ZERO);
+            for row in values.chunks(ROW) {
+                let blinder = random_scalar(&mut self.rng);
+                let mut terms: Vec<(usize, Fr)> = row.iter().copied().enumerate().filter(|(_, v)| *v != Fr::ZERO).collect();
+                terms.push((ROW, blinder));
+                let commitment = G1Affine::from(self.table.mul_sum(&terms));
+                self.transcript.absorb_point(what.as_bytes(), &commitment);
+                self.proof.extend_from_slice(&g1_to_bytes(&commitment));
+                self.blinders.push(blinder);
+            }
+            self.wires.extend_from_slice(&values);
+            Ok(wires)
+        }
+        fn point(&mut self, what: &'static str, value: impl FnOnce() -> G1Affine) -> Result<G1Affine, VerifyError> {
+            let p = value();
+            self.transcript.absorb_point(what.as_bytes(), &p);
+            self.proof.extend_from_slice(&g1_to_bytes(&p));
+            Ok(p)
+        }
+        fn scalar(&mut self, what: &'static str, value: impl FnOnce() -> Fr) -> Result<Fr, VerifyError> {
+            let s = value();
+            self.transcript.absorb_scalar(what.as_bytes(), &s);
+            self.proof.extend_from_slice(&fr_to_bytes(&s));
+            Ok(s)
+        }
+        fn value(&self, lc: &Lc) -> Option<Fr> {
+            Some(lc.value(&self.wires, Fr::from(1u64)))
+        }
+    }
+}
+
+#[cfg(feature = "prover")]
+pub use prover::random_scalar;
