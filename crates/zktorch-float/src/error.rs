@@ -41,9 +41,7 @@ pub enum EvalError {
         got: usize,
     },
     /// An input has the wrong shape or element type.
-    #[error(
-        "input '{name}': expected {expected_dtype} {expected_shape:?}, got {got_dtype} {got_shape:?}"
-    )]
+    #[error("input '{name}': expected {expected_dtype} {expected_shape:?}, got {got_dtype} {got_shape:?}")]
     InputMismatch {
         /// The input's name.
         name: String,

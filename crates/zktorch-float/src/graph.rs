@@ -62,29 +62,13 @@ impl Graph {
     }
 
     /// Adds a value and returns its number.
-    pub fn add_value(
-        &mut self,
-        name: impl Into<String>,
-        dtype: DType,
-        shape: Vec<usize>,
-    ) -> ValueId {
-        self.values.push(ValueInfo {
-            name: name.into(),
-            dtype,
-            shape,
-            constant: None,
-            from_weights: false,
-        });
+    pub fn add_value(&mut self, name: impl Into<String>, dtype: DType, shape: Vec<usize>) -> ValueId {
+        self.values.push(ValueInfo { name: name.into(), dtype, shape, constant: None, from_weights: false });
         ValueId(self.values.len() - 1)
     }
 
     /// Adds a constant and returns its number.
-    pub fn add_constant(
-        &mut self,
-        name: impl Into<String>,
-        tensor: Tensor,
-        from_weights: bool,
-    ) -> ValueId {
+    pub fn add_constant(&mut self, name: impl Into<String>, tensor: Tensor, from_weights: bool) -> ValueId {
         let id = self.add_value(name, tensor.dtype(), tensor.shape.clone());
         self.values[id.0].constant = Some(Arc::new(tensor));
         self.values[id.0].from_weights = from_weights;
@@ -116,22 +100,13 @@ impl Graph {
     /// Checks that every value exists, is defined exactly once and before it is read.
     pub fn validate(&self) -> Result<(), GraphError> {
         let exists = |place: &str, id: ValueId| {
-            if id.0 < self.values.len() {
-                Ok(())
-            } else {
-                Err(GraphError::UnknownValue {
-                    place: place.to_owned(),
-                    id: id.0,
-                })
-            }
+            if id.0 < self.values.len() { Ok(()) } else { Err(GraphError::UnknownValue { place: place.to_owned(), id: id.0 }) }
         };
         let mut defined: Vec<bool> = self.values.iter().map(|v| v.constant.is_some()).collect();
         for &input in &self.inputs {
             exists("graph inputs", input)?;
             if std::mem::replace(&mut defined[input.0], true) {
-                return Err(GraphError::DefinedTwice {
-                    value: self.value(input).name.clone(),
-                });
+                return Err(GraphError::DefinedTwice { value: self.value(input).name.clone() });
             }
         }
         for node in &self.nodes {
@@ -139,18 +114,13 @@ impl Graph {
                 exists(&node.name, input)?;
                 if !defined[input.0] {
                     let value = self.value(input).name.clone();
-                    return Err(GraphError::NotDefined {
-                        node: node.name.clone(),
-                        value,
-                    });
+                    return Err(GraphError::NotDefined { node: node.name.clone(), value });
                 }
             }
             for &output in &node.outputs {
                 exists(&node.name, output)?;
                 if std::mem::replace(&mut defined[output.0], true) {
-                    return Err(GraphError::DefinedTwice {
-                        value: self.value(output).name.clone(),
-                    });
+                    return Err(GraphError::DefinedTwice { value: self.value(output).name.clone() });
                 }
             }
         }
@@ -158,10 +128,7 @@ impl Graph {
             exists("graph outputs", output)?;
             if !defined[output.0] {
                 let value = self.value(output).name.clone();
-                return Err(GraphError::NotDefined {
-                    node: "graph outputs".to_owned(),
-                    value,
-                });
+                return Err(GraphError::NotDefined { node: "graph outputs".to_owned(), value });
             }
         }
         Ok(())

@@ -6,13 +6,12 @@
 
 mod error;
 mod graph;
+mod interp;
 mod op;
 mod tensor;
 
 pub use error::{EvalError, GraphError};
 pub use graph::{Graph, Node, ValueId, ValueInfo};
-pub use op::{
-    BinaryFn, CoordinateTransform, Direction, NearestMode, Op, PadMode, ReduceFn, ResizeMode,
-    RnnActivation, UnaryFn,
-};
+pub use interp::{eval_op, interpret, run};
+pub use op::{BinaryFn, CoordinateTransform, Direction, NearestMode, Op, PadMode, ReduceFn, ResizeMode, RnnActivation, UnaryFn};
 pub use tensor::{DType, Data, Tensor};

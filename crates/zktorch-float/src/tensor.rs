@@ -61,19 +61,15 @@ pub struct Tensor {
     pub data: Data,
 }
 
-/// Most elements that the interpreter puts into one tensor (2^32).
-const MAX_ELEMENTS: usize = 1 << 32;
+/// Most elements that the interpreter puts into one tensor (2^30).
+const MAX_ELEMENTS: usize = 1 << 30;
 
 /// Number of elements of `shape`; an error if it overflows or passes what the interpreter can hold.
 pub(crate) fn volume(shape: &[usize]) -> Result<usize, EvalError> {
     shape
         .iter()
-        .try_fold(1usize, |n, &d| {
-            n.checked_mul(d).filter(|&n| n <= MAX_ELEMENTS)
-        })
-        .ok_or_else(|| EvalError::TooLarge {
-            shape: shape.to_vec(),
-        })
+        .try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= MAX_ELEMENTS))
+        .ok_or_else(|| EvalError::TooLarge { shape: shape.to_vec() })
 }
 
 impl Tensor {
@@ -81,10 +77,7 @@ impl Tensor {
     pub fn new(shape: Vec<usize>, data: Data) -> Result<Self, EvalError> {
         let n = volume(&shape)?;
         if n != data.len() {
-            return Err(EvalError::invalid(format!(
-                "shape {shape:?} needs {n} elements, got {}",
-                data.len()
-            )));
+            return Err(EvalError::invalid(format!("shape {shape:?} needs {n} elements, got {}", data.len())));
         }
         Ok(Self { shape, data })
     }
@@ -106,18 +99,12 @@ impl Tensor {
 
     /// A float scalar.
     pub fn scalar(x: f32) -> Self {
-        Self {
-            shape: Vec::new(),
-            data: Data::F32(vec![x]),
-        }
+        Self { shape: Vec::new(), data: Data::F32(vec![x]) }
     }
 
     /// An integer vector.
     pub fn ints(values: Vec<i64>) -> Self {
-        Self {
-            shape: vec![values.len()],
-            data: Data::I64(values),
-        }
+        Self { shape: vec![values.len()], data: Data::I64(values) }
     }
 
     /// Element type.
@@ -148,10 +135,7 @@ impl Tensor {
     pub fn as_f32(&self) -> Result<&[f32], EvalError> {
         match &self.data {
             Data::F32(v) => Ok(v),
-            _ => Err(EvalError::WrongType {
-                expected: DType::F32,
-                got: self.dtype(),
-            }),
+            _ => Err(EvalError::WrongType { expected: DType::F32, got: self.dtype() }),
         }
     }
 
@@ -159,10 +143,7 @@ impl Tensor {
     pub fn as_i64(&self) -> Result<&[i64], EvalError> {
         match &self.data {
             Data::I64(v) => Ok(v),
-            _ => Err(EvalError::WrongType {
-                expected: DType::I64,
-                got: self.dtype(),
-            }),
+            _ => Err(EvalError::WrongType { expected: DType::I64, got: self.dtype() }),
         }
     }
 
@@ -170,10 +151,7 @@ impl Tensor {
     pub fn as_bool(&self) -> Result<&[bool], EvalError> {
         match &self.data {
             Data::Bool(v) => Ok(v),
-            _ => Err(EvalError::WrongType {
-                expected: DType::Bool,
-                got: self.dtype(),
-            }),
+            _ => Err(EvalError::WrongType { expected: DType::Bool, got: self.dtype() }),
         }
     }
 
