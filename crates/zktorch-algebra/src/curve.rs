@@ -165,10 +165,7 @@ mod tests {
         let zero = G1Affine::identity();
         assert_eq!(g1_from_bytes(&g1_to_bytes(&zero)), Some(zero));
         assert_eq!(g1_from_uncompressed(&g1_to_uncompressed(&zero)), Some(zero));
-        assert_eq!(
-            g2_from_bytes(&g2_to_bytes(&G2Affine::identity())),
-            Some(G2Affine::identity())
-        );
+        assert_eq!(g2_from_bytes(&g2_to_bytes(&G2Affine::identity())), Some(G2Affine::identity()));
     }
 
     #[test]

@@ -149,9 +149,7 @@ pub fn batch_inverse(values: &mut [Fr]) {
                 product *= v;
             }
         }
-        let mut inverse = product
-            .inverse()
-            .expect("a product of non-zero elements of a field is not zero");
+        let mut inverse = product.inverse().expect("a product of non-zero elements of a field is not zero");
         for (v, before) in values.iter_mut().zip(prefix).rev() {
             if *v != Fr::ZERO {
                 let this = inverse * before;
@@ -169,11 +167,7 @@ pub fn fr_to_i64(x: &Fr) -> Option<i64> {
         return i64::try_from(positive.0[0]).ok();
     }
     let negative = (-*x).into_bigint();
-    if negative.num_bits() <= 63 {
-        i64::try_from(negative.0[0]).ok().map(|v| -v)
-    } else {
-        None
-    }
+    if negative.num_bits() <= 63 { i64::try_from(negative.0[0]).ok().map(|v| -v) } else { None }
 }
 
 #[cfg(test)]
@@ -188,17 +182,7 @@ mod tests {
 
     #[test]
     fn integers_map_to_the_scalars_arkworks_gives() {
-        for v in [
-            0,
-            1,
-            -1,
-            2,
-            1 << 40,
-            -(1 << 40),
-            i64::MAX,
-            i64::MIN,
-            i64::MIN + 1,
-        ] {
+        for v in [0, 1, -1, 2, 1 << 40, -(1 << 40), i64::MAX, i64::MIN, i64::MIN + 1] {
             assert_eq!(fr_from_i64(v), Fr::from(v));
             assert_eq!(fr_from_i128(i128::from(v)), Fr::from(v));
             assert_eq!(fr_to_i64(&Fr::from(v)), (v != i64::MIN).then_some(v));
@@ -215,21 +199,12 @@ mod tests {
     fn wide_bytes_reduce_as_arkworks_does() {
         let mut bytes = [0u8; 64];
         for seed in 0..50u64 {
-            blake3::Hasher::new()
-                .update(&seed.to_le_bytes())
-                .finalize_xof()
-                .fill(&mut bytes);
-            assert_eq!(
-                fr_from_wide_bytes(&bytes),
-                Fr::from_le_bytes_mod_order(&bytes)
-            );
+            blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+            assert_eq!(fr_from_wide_bytes(&bytes), Fr::from_le_bytes_mod_order(&bytes));
         }
         for fill in [0, 1, 0x7f, 0xff] {
             bytes.fill(fill);
-            assert_eq!(
-                fr_from_wide_bytes(&bytes),
-                Fr::from_le_bytes_mod_order(&bytes)
-            );
+            assert_eq!(fr_from_wide_bytes(&bytes), Fr::from_le_bytes_mod_order(&bytes));
         }
     }
 
@@ -249,9 +224,7 @@ mod tests {
 
     #[test]
     fn batch_inverse_keeps_zeros_and_inverts_the_rest() {
-        let mut values: Vec<Fr> = (0..3000)
-            .map(|i| if i % 7 == 0 { Fr::zero() } else { sample(i) })
-            .collect();
+        let mut values: Vec<Fr> = (0..3000).map(|i| if i % 7 == 0 { Fr::zero() } else { sample(i) }).collect();
         let before = values.clone();
         batch_inverse(&mut values);
         for (inverse, x) in values.iter().zip(before) {

@@ -3,7 +3,7 @@
 use ark_ff::{AdditiveGroup, Field};
 
 use crate::{
-    Fr,
+    Fr, limbs,
     par::{self, THRESHOLD},
     small,
 };
@@ -23,7 +23,7 @@ pub fn eq_table_scaled(point: &[Fr], scale: Fr) -> Vec<Fr> {
         par::chunks_mut_pair(low, &mut rest[..len], THRESHOLD / 2, |low, high| {
             for (l, h) in low.iter_mut().zip(high) {
                 *h = *l * x;
-                *l -= *h;
+                *l = limbs::sub(l, h);
             }
         });
         len *= 2;
@@ -37,10 +37,7 @@ pub fn eq_table_scaled(point: &[Fr], scale: Fr) -> Vec<Fr> {
 /// If the points differ in length.
 pub fn eq_eval(a: &[Fr], b: &[Fr]) -> Fr {
     assert_eq!(a.len(), b.len(), "eq needs two points of one length");
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (*a * b).double() - a - b + Fr::ONE)
-        .product()
+    a.iter().zip(b).map(|(a, b)| (*a * b).double() - a - b + Fr::ONE).product()
 }
 
 /// `eq(point, index)`: entry `index` of [`eq_table`], in `n` multiplications. Zero if `index ≥ 2^n`.
@@ -50,12 +47,7 @@ pub fn eq_index(point: &[Fr], index: usize) -> Fr {
         return Fr::ZERO;
     }
     let bit = |k: usize| k < usize::BITS as usize && index >> k & 1 == 1;
-    point
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(k, x)| if bit(k) { *x } else { Fr::ONE - x })
-        .product()
+    point.iter().rev().enumerate().map(|(k, x)| if bit(k) { *x } else { Fr::ONE - x }).product()
 }
 
 /// `Σ_{i < size} eq(point, i)`, in `O(n)` multiplications. One if `size ≥ 2^n`.
@@ -85,11 +77,7 @@ pub fn sum_of_eq_below(point: &[Fr], size: usize) -> Fr {
 /// # Panics
 /// If the table has not `2^n` entries.
 pub fn evaluate(table: &[Fr], point: &[Fr]) -> Fr {
-    assert_eq!(
-        table.len(),
-        1 << point.len(),
-        "a table over n variables has 2^n entries"
-    );
+    assert_eq!(table.len(), 1 << point.len(), "a table over n variables has 2^n entries");
     let (high, low) = point.split_at(point.len() / 2);
     let (eq_high, eq_low) = (eq_table(high), eq_table(low));
     let width = eq_low.len();
@@ -97,10 +85,7 @@ pub fn evaluate(table: &[Fr], point: &[Fr]) -> Fr {
     par::map(eq_high.len().div_ceil(rows_per_task), |task| {
         let first = task * rows_per_task;
         let rows = table[first * width..].chunks(width);
-        rows.zip(&eq_high[first..])
-            .take(rows_per_task)
-            .map(|(row, e)| small::dot(row, &eq_low) * e)
-            .sum::<Fr>()
+        rows.zip(&eq_high[first..]).take(rows_per_task).map(|(row, e)| small::dot(row, &eq_low) * e).sum::<Fr>()
     })
     .into_iter()
     .sum()
@@ -112,14 +97,11 @@ pub fn evaluate(table: &[Fr], point: &[Fr]) -> Fr {
 /// If the table has fewer than two entries or an odd number of them.
 pub fn bind_top(table: &mut Vec<Fr>, r: Fr) {
     let half = table.len() / 2;
-    assert!(
-        half > 0 && table.len() == 2 * half,
-        "a table without variables cannot be bound"
-    );
+    assert!(half > 0 && table.len() == 2 * half, "a table without variables cannot be bound");
     let (low, high) = table.split_at_mut(half);
     par::chunks_mut_pair(low, high, THRESHOLD / 2, |low, high| {
         for (l, h) in low.iter_mut().zip(high) {
-            *l += r * (*h - *l);
+            *l = limbs::add(l, &(r * limbs::sub(h, l)));
         }
     });
     table.truncate(half);
@@ -154,10 +136,7 @@ mod tests {
                 if i < 70 || i + 3 > table.len() {
                     assert_eq!(eq_index(&p, i) * scale, *t);
                     assert_eq!(sum_of_eq_below(&p, i) * scale, sum);
-                    let bits: Vec<Fr> = (0..n)
-                        .rev()
-                        .map(|k| Fr::from((i >> k & 1) as u64))
-                        .collect();
+                    let bits: Vec<Fr> = (0..n).rev().map(|k| Fr::from((i >> k & 1) as u64)).collect();
                     assert_eq!(eq_eval(&p, &bits) * scale, *t);
                 }
                 sum += t;
@@ -171,9 +150,7 @@ mod tests {
     #[test]
     fn evaluation_equals_binding_every_variable() {
         for n in [0, 1, 2, 3, 8, 14] {
-            let table: Vec<Fr> = (0..1u32 << n)
-                .map(|i| hash_to_fr(&i.to_le_bytes()))
-                .collect();
+            let table: Vec<Fr> = (0..1u32 << n).map(|i| hash_to_fr(&i.to_le_bytes())).collect();
             let p = point(n, 2);
             let mut bound = table.clone();
             for r in &p {

@@ -26,18 +26,12 @@ pub(crate) fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Ve
 }
 
 /// Calls `f(offset, chunk)` for consecutive chunks of at most `chunk` elements that cover `data`.
-pub(crate) fn chunks_mut<T: Send>(
-    data: &mut [T],
-    chunk: usize,
-    f: impl Fn(usize, &mut [T]) + Sync + Send,
-) {
+pub(crate) fn chunks_mut<T: Send>(data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync + Send) {
     let chunk = chunk.max(1);
     #[cfg(feature = "parallel")]
     if data.len() > chunk && threads() > 1 {
         use rayon::prelude::*;
-        data.par_chunks_mut(chunk)
-            .enumerate()
-            .for_each(|(i, c)| f(i * chunk, c));
+        data.par_chunks_mut(chunk).enumerate().for_each(|(i, c)| f(i * chunk, c));
         return;
     }
     for (i, c) in data.chunks_mut(chunk).enumerate() {
@@ -46,20 +40,13 @@ pub(crate) fn chunks_mut<T: Send>(
 }
 
 /// Calls `f(a_chunk, b_chunk)` for aligned chunks of two slices of equal length.
-pub(crate) fn chunks_mut_pair<T: Send, U: Send>(
-    a: &mut [T],
-    b: &mut [U],
-    chunk: usize,
-    f: impl Fn(&mut [T], &mut [U]) + Sync + Send,
-) {
+pub(crate) fn chunks_mut_pair<T: Send, U: Send>(a: &mut [T], b: &mut [U], chunk: usize, f: impl Fn(&mut [T], &mut [U]) + Sync + Send) {
     debug_assert_eq!(a.len(), b.len());
     let chunk = chunk.max(1);
     #[cfg(feature = "parallel")]
     if a.len() > chunk && threads() > 1 {
         use rayon::prelude::*;
-        a.par_chunks_mut(chunk)
-            .zip(b.par_chunks_mut(chunk))
-            .for_each(|(x, y)| f(x, y));
+        a.par_chunks_mut(chunk).zip(b.par_chunks_mut(chunk)).for_each(|(x, y)| f(x, y));
         return;
     }
     for (x, y) in a.chunks_mut(chunk).zip(b.chunks_mut(chunk)) {
@@ -68,11 +55,7 @@ pub(crate) fn chunks_mut_pair<T: Send, U: Send>(
 }
 
 /// Calls `f` once per item, with a scratch value that `init` makes once per worker.
-pub(crate) fn consume<T: Send, S>(
-    items: Vec<T>,
-    init: impl Fn() -> S + Sync + Send,
-    f: impl Fn(&mut S, T) + Sync + Send,
-) {
+pub(crate) fn consume<T: Send, S>(items: Vec<T>, init: impl Fn() -> S + Sync + Send, f: impl Fn(&mut S, T) + Sync + Send) {
     #[cfg(feature = "parallel")]
     if items.len() > 1 && threads() > 1 {
         use rayon::prelude::*;

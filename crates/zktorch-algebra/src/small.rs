@@ -30,11 +30,7 @@ impl SmallAccumulator {
     /// Adds `value · weight`.
     #[inline]
     pub fn add(&mut self, value: i64, weight: &Fr) {
-        let sum = if value < 0 {
-            &mut self.negative
-        } else {
-            &mut self.positive
-        };
+        let sum = if value < 0 { &mut self.negative } else { &mut self.positive };
         let v = u128::from(value.unsigned_abs());
         let mut carry = 0u128;
         for i in 0..4 {
@@ -51,10 +47,7 @@ impl SmallAccumulator {
 
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
-        for (sum, term) in [
-            (&mut self.positive, &other.positive),
-            (&mut self.negative, &other.negative),
-        ] {
+        for (sum, term) in [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)] {
             let mut carry = 0u128;
             for (s, t) in sum.iter_mut().zip(term) {
                 let v = u128::from(*s) + u128::from(*t) + carry;
@@ -66,12 +59,7 @@ impl SmallAccumulator {
 
     /// The sum, as a scalar.
     pub fn value(&self) -> Fr {
-        let reduce = |s: &[u64; 6]| {
-            from_montgomery_wide(
-                [s[0], s[1], s[2], s[3]],
-                u128::from(s[4]) | u128::from(s[5]) << 64,
-            )
-        };
+        let reduce = |s: &[u64; 6]| from_montgomery_wide([s[0], s[1], s[2], s[3]], u128::from(s[4]) | u128::from(s[5]) << 64);
         reduce(&self.positive) - reduce(&self.negative)
     }
 }
@@ -166,10 +154,7 @@ pub fn dot_small(values: &[i64], weights: &[Fr]) -> Fr {
 /// If there are more than `2^n` values.
 pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
     let n = point.len();
-    assert!(
-        values.len() <= 1 << n,
-        "more values than the point has corners"
-    );
+    assert!(values.len() <= 1 << n, "more values than the point has corners");
     let (high, low) = point.split_at(n - n.div_ceil(2).min(12));
     let eq_low = mle::eq_table(low);
     let eq_high = mle::eq_table(high);
@@ -179,9 +164,7 @@ pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
     par::map(rows.div_ceil(rows_per_task), |task| {
         let first = task * rows_per_task;
         let rows = values[first * width..].chunks(width).take(rows_per_task);
-        rows.zip(&eq_high[first..])
-            .map(|(row, e)| dot_small(row, &eq_low) * e)
-            .sum::<Fr>()
+        rows.zip(&eq_high[first..]).map(|(row, e)| dot_small(row, &eq_low) * e).sum::<Fr>()
     })
     .into_iter()
     .sum()
@@ -189,22 +172,14 @@ pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
 
 /// `[Σ_i weights[i]·rows(i)[j]]_{j < len}`. Rows shorter than `len` count as padded with zeros; what a row has beyond
 /// `len` is ignored.
-pub fn combine_rows<'a>(
-    rows: impl Fn(usize) -> &'a [i64] + Sync,
-    weights: &[Fr],
-    len: usize,
-) -> Vec<Fr> {
+pub fn combine_rows<'a>(rows: impl Fn(usize) -> &'a [i64] + Sync, weights: &[Fr], len: usize) -> Vec<Fr> {
     let mut out = vec![Fr::ZERO; len];
     const BLOCK: usize = 64;
     par::chunks_mut(&mut out, BLOCK, |offset, out| {
         let mut sums = [SmallAccumulator::new(); BLOCK];
         for (i, w) in weights.iter().enumerate() {
             let row = rows(i);
-            for (sum, v) in sums
-                .iter_mut()
-                .zip(row.get(offset..).unwrap_or_default())
-                .take(out.len())
-            {
+            for (sum, v) in sums.iter_mut().zip(row.get(offset..).unwrap_or_default()).take(out.len()) {
                 sum.add(*v, w);
             }
         }
@@ -222,14 +197,8 @@ mod tests {
     use ark_ff::{BigInt, Field, PrimeField};
 
     fn scalars(n: usize) -> Vec<Fr> {
-        let mut out: Vec<Fr> = (0..n)
-            .map(|i| hash_to_fr(&(i as u64).to_le_bytes()))
-            .collect();
-        for (slot, extreme) in
-            out.iter_mut()
-                .step_by(5)
-                .zip([Fr::ZERO, -Fr::ONE, Fr::ONE, largest_limbs()])
-        {
+        let mut out: Vec<Fr> = (0..n).map(|i| hash_to_fr(&(i as u64).to_le_bytes())).collect();
+        for (slot, extreme) in out.iter_mut().step_by(5).zip([Fr::ZERO, -Fr::ONE, Fr::ONE, largest_limbs()]) {
             *slot = extreme;
         }
         out
@@ -244,32 +213,16 @@ mod tests {
 
     /// Integers of about `bits` bits, with extremes among them.
     fn integers(n: usize, bits: u32) -> Vec<i64> {
-        let mut out: Vec<i64> = (0..n)
-            .map(|i| {
-                hash_to_fr(&[i as u8, (i >> 8) as u8, bits as u8])
-                    .into_bigint()
-                    .0[0] as i64
-                    >> (64 - bits)
-            })
-            .collect();
-        for (slot, extreme) in out.iter_mut().step_by(3).zip([
-            0,
-            1,
-            -1,
-            i64::MAX >> (64 - bits),
-            i64::MIN >> (64 - bits),
-        ]) {
+        let mut out: Vec<i64> =
+            (0..n).map(|i| hash_to_fr(&[i as u8, (i >> 8) as u8, bits as u8]).into_bigint().0[0] as i64 >> (64 - bits)).collect();
+        for (slot, extreme) in out.iter_mut().step_by(3).zip([0, 1, -1, i64::MAX >> (64 - bits), i64::MIN >> (64 - bits)]) {
             *slot = extreme;
         }
         out
     }
 
     fn naive(values: &[i64], weights: &[Fr]) -> Fr {
-        values
-            .iter()
-            .zip(weights)
-            .map(|(v, w)| fr_from_i64(*v) * w)
-            .sum()
+        values.iter().zip(weights).map(|(v, w)| fr_from_i64(*v) * w).sum()
     }
 
     #[test]
@@ -282,10 +235,7 @@ mod tests {
         }
         for v in [i64::MIN, i64::MIN + 1, i64::MAX, 0] {
             for w in [-Fr::ONE, largest_limbs(), Fr::ZERO] {
-                assert_eq!(
-                    dot_small(&[v; 1000], &[w; 1000]),
-                    fr_from_i64(v) * w * Fr::from(1000u64)
-                );
+                assert_eq!(dot_small(&[v; 1000], &[w; 1000]), fr_from_i64(v) * w * Fr::from(1000u64));
             }
         }
     }
@@ -296,11 +246,7 @@ mod tests {
         let mut a = SmallAccumulator::new();
         let mut b = SmallAccumulator::new();
         for i in 0..100 {
-            if i % 3 == 0 {
-                a.add(v[i], &w[i])
-            } else {
-                b.add(v[i], &w[i])
-            }
+            if i % 3 == 0 { a.add(v[i], &w[i]) } else { b.add(v[i], &w[i]) }
         }
         a.merge(&b);
         assert_eq!(a.value(), naive(&v, &w));
@@ -311,49 +257,26 @@ mod tests {
         for n in [0, 1, 2, 100, 5000] {
             let a = scalars(n);
             let b: Vec<Fr> = scalars(n).into_iter().rev().collect();
-            assert_eq!(
-                dot(&a, &b),
-                a.iter().zip(&b).map(|(a, b)| *a * b).sum::<Fr>()
-            );
+            assert_eq!(dot(&a, &b), a.iter().zip(&b).map(|(a, b)| *a * b).sum::<Fr>());
         }
         let top = largest_limbs();
-        assert_eq!(
-            dot(&[top; 3000], &[top; 3000]),
-            top * top * Fr::from(3000u64)
-        );
+        assert_eq!(dot(&[top; 3000], &[top; 3000]), top * top * Fr::from(3000u64));
     }
 
     #[test]
     fn integer_evaluation_equals_field_evaluation() {
-        for (n, len, bits) in [
-            (0, 1, 8),
-            (1, 2, 8),
-            (3, 5, 64),
-            (10, 1000, 17),
-            (15, 20_000, 17),
-            (6, 0, 8),
-        ] {
+        for (n, len, bits) in [(0, 1, 8), (1, 2, 8), (3, 5, 64), (10, 1000, 17), (15, 20_000, 17), (6, 0, 8)] {
             let values = integers(len, bits);
             let point = scalars(n);
             let mut table: Vec<Fr> = values.iter().map(|v| fr_from_i64(*v)).collect();
             table.resize(1 << n, Fr::ZERO);
-            assert_eq!(
-                evaluate_small(&values, &point),
-                mle::evaluate(&table, &point)
-            );
+            assert_eq!(evaluate_small(&values, &point), mle::evaluate(&table, &point));
         }
     }
 
     #[test]
     fn combined_rows_equal_their_definition() {
-        for (count, len, bits) in [
-            (0, 5, 8),
-            (1, 1, 8),
-            (7, 300, 17),
-            (40, 129, 33),
-            (9, 70, 64),
-            (300, 20, 31),
-        ] {
+        for (count, len, bits) in [(0, 5, 8), (1, 1, 8), (7, 300, 17), (40, 129, 33), (9, 70, 64), (300, 20, 31)] {
             let rows: Vec<Vec<i64>> = (0..count)
                 .map(|i| {
                     let mut row = integers(len + i % 3, bits);
@@ -367,15 +290,8 @@ mod tests {
             let weights = scalars(count);
             let got = combine_rows(|i| &rows[i], &weights, len);
             for (j, g) in got.iter().enumerate() {
-                let column: Vec<i64> = rows
-                    .iter()
-                    .map(|r| r.get(j).copied().unwrap_or(0))
-                    .collect();
-                assert_eq!(
-                    *g,
-                    naive(&column, &weights),
-                    "{count} rows of {len}, {bits} bits, column {j}"
-                );
+                let column: Vec<i64> = rows.iter().map(|r| r.get(j).copied().unwrap_or(0)).collect();
+                assert_eq!(*g, naive(&column, &weights), "{count} rows of {len}, {bits} bits, column {j}");
             }
         }
     }

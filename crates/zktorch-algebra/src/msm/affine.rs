@@ -8,7 +8,7 @@ use ark_bn254::Fq;
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, Field, Zero};
 
-use crate::{G1Affine, par};
+use crate::{G1Affine, limbs, par};
 
 /// Marks, in an entry, that the point is to be subtracted.
 pub(super) const NEGATE: u32 = 1 << 31;
@@ -32,40 +32,31 @@ fn load(source: &[G1Affine], entry: u32) -> G1Affine {
     if entry & NEGATE != 0 { -p } else { p }
 }
 
-/// How the slope of a chord is found.
-enum Chord {
-    /// Different abscissae: slope `(y2 - y1) / (x2 - x1)`.
-    Secant(Fq),
-    /// Equal points: slope `3x² / 2y`.
+/// An addition that is not the chord through two points of different abscissae.
+enum Special {
+    /// Equal points: the slope is `3x² / 2y`; this is the numerator.
     Tangent(Fq),
-    /// No slope: the sum is this point.
-    Known(G1Affine),
+    /// No slope at all; the sum is written already.
+    Done,
 }
 
-#[inline]
-fn chord(p: &G1Affine, q: &G1Affine) -> Chord {
-    let dx = q.x - p.x;
-    if dx.is_zero() || p.x.is_zero() || q.x.is_zero() {
-        special_chord(p, q, dx)
-    } else {
-        Chord::Secant(dx)
-    }
-}
-
+/// Denominator of the slope and kind of an addition whose abscissae are equal or zero; `None` if it is ordinary after all.
 #[cold]
-fn special_chord(p: &G1Affine, q: &G1Affine, dx: Fq) -> Chord {
-    if p.is_zero() {
-        Chord::Known(*q)
+fn special(p: &G1Affine, q: &G1Affine, out: &mut G1Affine) -> Option<(Fq, Special)> {
+    *out = if p.is_zero() {
+        *q
     } else if q.is_zero() {
-        Chord::Known(*p)
-    } else if !dx.is_zero() {
-        Chord::Secant(dx)
+        *p
+    } else if p.x != q.x {
+        return None;
     } else if p.y == q.y {
         // The group has odd order, so y is not zero.
-        Chord::Tangent(p.y.double())
+        let xx = p.x.square();
+        return Some((p.y.double(), Special::Tangent(xx.double() + xx)));
     } else {
-        Chord::Known(G1Affine::identity())
-    }
+        G1Affine::identity()
+    };
+    Some((Fq::ONE, Special::Done))
 }
 
 /// Scratch memory of one worker.
@@ -81,70 +72,54 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new() -> Self {
         let points = || vec![G1Affine::identity(); BLOCK];
-        Self {
-            chain: Vec::with_capacity(BATCH),
-            pairs: Vec::new(),
-            lengths: Vec::new(),
-            front: points(),
-            back: points(),
-        }
+        Self { chain: Vec::with_capacity(BATCH), pairs: Vec::new(), lengths: Vec::new(), front: points(), back: points() }
     }
 }
 
 /// Performs the additions; any mixture of equal, opposite and identity points is allowed.
 fn add_pairs(source: &[G1Affine], pairs: &[Pair], out: &mut [G1Affine], chain: &mut Vec<(Fq, Fq)>) {
+    let point = |entry: u32| &source[(entry & !NEGATE) as usize];
+    let mut specials = Vec::new();
     for batch in pairs.chunks(BATCH) {
         chain.clear();
         let mut product = Fq::ONE;
-        for pair in batch {
-            let denominator = match chord(&load(source, pair.a), &load(source, pair.b)) {
-                Chord::Secant(d) | Chord::Tangent(d) => d,
-                Chord::Known(_) => Fq::ONE,
-            };
+        for (i, pair) in batch.iter().enumerate() {
+            let (x1, x2) = (&point(pair.a).x, &point(pair.b).x);
+            let mut denominator = limbs::sub(x2, x1);
+            if denominator.is_zero() | x1.is_zero() | x2.is_zero() {
+                let sum = &mut out[pair.out as usize];
+                if let Some((d, kind)) = special(&load(source, pair.a), &load(source, pair.b), sum) {
+                    denominator = d;
+                    specials.push((i, kind));
+                }
+            }
             chain.push((denominator, product));
             product *= denominator;
         }
-        let mut inverse = product
-            .inverse()
-            .expect("a product of non-zero elements of a field is not zero");
-        for (pair, (denominator, before)) in batch.iter().zip(chain.iter()).rev() {
-            let (p, q) = (load(source, pair.a), load(source, pair.b));
+        let mut inverse = product.inverse().expect("a product of non-zero elements of a field is not zero");
+        for (i, (pair, (denominator, before))) in batch.iter().zip(chain.iter()).enumerate().rev() {
+            let (p, q) = (point(pair.a), point(pair.b));
+            let y = limbs::negate_if(&p.y, pair.a & NEGATE != 0);
             let reciprocal = inverse * before;
             inverse *= denominator;
-            let numerator = match chord(&p, &q) {
-                Chord::Secant(_) => q.y - p.y,
-                Chord::Tangent(_) => {
-                    let xx = p.x.square();
-                    xx.double() + xx
+            let mut numerator = limbs::sub(&limbs::negate_if(&q.y, pair.b & NEGATE != 0), &y);
+            if let Some((_, kind)) = specials.pop_if(|(at, _)| *at == i) {
+                match kind {
+                    Special::Tangent(n) => numerator = n,
+                    Special::Done => continue,
                 }
-                Chord::Known(sum) => {
-                    out[pair.out as usize] = sum;
-                    continue;
-                }
-            };
+            }
             let slope = numerator * reciprocal;
-            let x = slope.square() - p.x - q.x;
-            let y = slope * (p.x - x) - p.y;
-            out[pair.out as usize] = G1Affine::new_unchecked(x, y);
+            let x3 = limbs::sub(&slope.square(), &limbs::add(&p.x, &q.x));
+            let y3 = limbs::sub(&(slope * limbs::sub(&p.x, &x3)), &y);
+            out[pair.out as usize] = G1Affine::new_unchecked(x3, y3);
         }
     }
 }
 
 /// One block: `out[s] = Σ` of the entries of list `s`. At most [`BLOCK`] entries.
-fn sum_block(
-    scratch: &mut Scratch,
-    source: &[G1Affine],
-    entries: &[u32],
-    lengths: &[u32],
-    out: &mut [G1Affine],
-) {
-    let Scratch {
-        chain,
-        pairs,
-        lengths: left,
-        front,
-        back,
-    } = scratch;
+fn sum_block(scratch: &mut Scratch, source: &[G1Affine], entries: &[u32], lengths: &[u32], out: &mut [G1Affine]) {
+    let Scratch { chain, pairs, lengths: left, front, back } = scratch;
     left.clear();
     left.extend_from_slice(lengths);
     let mut longest = 0;
@@ -154,11 +129,7 @@ fn sum_block(
     for length in left.iter_mut() {
         let (list, n) = (&entries[read..read + *length as usize], *length as usize);
         for ab in list.chunks_exact(2) {
-            pairs.push(Pair {
-                a: ab[0],
-                b: ab[1],
-                out: write,
-            });
+            pairs.push(Pair { a: ab[0], b: ab[1], out: write });
             write += 1;
         }
         if n % 2 == 1 {
@@ -178,11 +149,7 @@ fn sum_block(
         for length in left.iter_mut() {
             let n = *length;
             for i in 0..n / 2 {
-                pairs.push(Pair {
-                    a: read + 2 * i,
-                    b: read + 2 * i + 1,
-                    out: write,
-                });
+                pairs.push(Pair { a: read + 2 * i, b: read + 2 * i + 1, out: write });
                 write += 1;
             }
             if n % 2 == 1 {
@@ -242,10 +209,7 @@ pub(super) fn sum_lists(source: &[G1Affine], entries: &[u32], lengths: &[u32]) -
 fn sum_long_lists(source: &[G1Affine], entries: &[u32], lengths: &[u32]) -> Vec<G1Affine> {
     let piece = (BLOCK / 2) as u32;
     let counts: Vec<u32> = lengths.iter().map(|l| l.div_ceil(piece)).collect();
-    let pieces: Vec<u32> = lengths
-        .iter()
-        .flat_map(|l| (0..l.div_ceil(piece)).map(move |i| (l - i * piece).min(piece)))
-        .collect();
+    let pieces: Vec<u32> = lengths.iter().flat_map(|l| (0..l.div_ceil(piece)).map(move |i| (l - i * piece).min(piece))).collect();
     let partial = sum_lists(source, entries, &pieces);
     let all: Vec<u32> = (0..partial.len() as u32).collect();
     sum_lists(&partial, &all, &counts)
@@ -260,24 +224,14 @@ mod tests {
     #[test]
     fn lists_with_every_special_case_sum_exactly() {
         let (p, q) = (hash_to_g1(b"p"), hash_to_g1(b"q"));
-        let mut source = vec![
-            p,
-            q,
-            p,
-            -p,
-            G1Affine::identity(),
-            (p + q).into_affine(),
-            -(p + q).into_affine(),
-        ];
+        let mut source = vec![p, q, p, -p, G1Affine::identity(), (p + q).into_affine(), -(p + q).into_affine()];
         for i in 0..20u8 {
             source.push(hash_to_g1(&[i]));
         }
         let mut entries = Vec::new();
         let mut lengths = Vec::new();
         let mut state = 1u32;
-        for l in [
-            0, 1, 2, 3, 0, 4, 5, 17, 64, 1000, 2, 2, 2, 1, 0, 0, 9000, 5, 4096, 4097,
-        ] {
+        for l in [0, 1, 2, 3, 0, 4, 5, 17, 64, 1000, 2, 2, 2, 1, 0, 0, 9000, 5, 4096, 4097] {
             lengths.push(l);
             for _ in 0..l {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

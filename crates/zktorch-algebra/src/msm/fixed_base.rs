@@ -45,12 +45,7 @@ impl FixedBaseTable {
             }
             G1Projective::normalize_batch(&entries)
         });
-        Self {
-            window,
-            windows,
-            bases: bases.len(),
-            entries: per_base.concat(),
-        }
+        Self { window, windows, bases: bases.len(), entries: per_base.concat() }
     }
 
     /// Number of bases.
@@ -113,20 +108,8 @@ mod tests {
 
     #[test]
     fn table_sums_equal_scalar_multiplication() {
-        let bases = [
-            hash_to_g1(b"0"),
-            G1Affine::identity(),
-            hash_to_g1(b"2"),
-            -hash_to_g1(b"0"),
-        ];
-        let scalars = [
-            Fr::ZERO,
-            Fr::ONE,
-            -Fr::ONE,
-            hash_to_fr(b"x"),
-            Fr::from(u64::MAX),
-            hash_to_fr(b"y"),
-        ];
+        let bases = [hash_to_g1(b"0"), G1Affine::identity(), hash_to_g1(b"2"), -hash_to_g1(b"0")];
+        let scalars = [Fr::ZERO, Fr::ONE, -Fr::ONE, hash_to_fr(b"x"), Fr::from(u64::MAX), hash_to_fr(b"y")];
         for window in [1, 3, 5, 6, 8] {
             let table = FixedBaseTable::new(&bases, window);
             assert_eq!((table.len(), table.is_empty()), (4, false));

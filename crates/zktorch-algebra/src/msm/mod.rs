@@ -44,10 +44,7 @@ pub fn msm(bases: &[G1Affine], scalars: &[Fr]) -> G1Projective {
 /// # Panics
 /// If `row_len` is zero or exceeds the number of bases, or is `2^31` or more.
 pub fn commit_rows(bases: &[G1Affine], cells: &[i64], row_len: usize) -> Vec<G1Affine> {
-    assert!(
-        row_len > 0 && row_len <= bases.len(),
-        "a row needs one base per cell"
-    );
+    assert!(row_len > 0 && row_len <= bases.len(), "a row needs one base per cell");
     G1Projective::normalize_batch(&row_sums(bases, cells, row_len))
 }
 
@@ -87,8 +84,7 @@ mod tests {
     fn integers(n: usize, bits: u32, seed: u8) -> Vec<i64> {
         (0..n)
             .map(|i| {
-                let v = hash_to_fr(&[seed, i as u8, (i >> 8) as u8]).into_bigint().0[0] as i64
-                    >> (64 - bits);
+                let v = hash_to_fr(&[seed, i as u8, (i >> 8) as u8]).into_bigint().0[0] as i64 >> (64 - bits);
                 if i % 13 == 5 { 0 } else { v }
             })
             .collect()
@@ -108,51 +104,22 @@ mod tests {
         for bits in [1, 2, 5, 8, 9, 16, 17, 24, 33, 62, 64] {
             for n in [0, 1, 2, 3, 40, 700] {
                 let scalars = integers(n, bits, bits as u8);
-                assert_eq!(
-                    msm_small(&bases, &scalars),
-                    reference(&bases, &lift(&scalars)),
-                    "{n} of {bits} bits"
-                );
+                assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{n} of {bits} bits");
             }
         }
         let scalars = integers(3000, 17, 0);
-        assert_eq!(
-            msm_small(&bases, &scalars),
-            reference(&bases, &lift(&scalars))
-        );
+        assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)));
     }
 
     #[test]
     fn extreme_integers_are_exact() {
         let bases = bases(300);
-        for value in [
-            0,
-            1,
-            -1,
-            127,
-            128,
-            -128,
-            -129,
-            32767,
-            32768,
-            -32768,
-            i64::MAX,
-            i64::MIN,
-            i64::MIN + 1,
-        ] {
+        for value in [0, 1, -1, 127, 128, -128, -129, 32767, 32768, -32768, i64::MAX, i64::MIN, i64::MIN + 1] {
             let mut scalars = vec![value; 300];
-            assert_eq!(
-                msm_small(&bases, &scalars),
-                reference(&bases, &lift(&scalars)),
-                "{value}"
-            );
+            assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{value}");
             scalars[3] = 1 << 50;
             scalars[7] = -3;
-            assert_eq!(
-                msm_small(&bases, &scalars),
-                reference(&bases, &lift(&scalars)),
-                "{value} and others"
-            );
+            assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{value} and others");
         }
         let mut mixed = integers(300, 8, 1);
         mixed[17] = i64::MIN;
@@ -171,25 +138,12 @@ mod tests {
     fn full_width_sums_are_exact() {
         let bases = bases(1500);
         for n in [0, 1, 2, 5, 64, 1500] {
-            let mut scalars: Vec<Fr> = (0..n)
-                .map(|i: usize| hash_to_fr(&i.to_le_bytes()))
-                .collect();
+            let mut scalars: Vec<Fr> = (0..n).map(|i: usize| hash_to_fr(&i.to_le_bytes())).collect();
             let half = Fr::from(2u64).inverse().unwrap_or_default();
-            for (s, v) in scalars.iter_mut().skip(1).zip([
-                -Fr::ONE,
-                Fr::ZERO,
-                half,
-                -half,
-                Fr::ONE,
-                half - Fr::ONE,
-            ]) {
+            for (s, v) in scalars.iter_mut().skip(1).zip([-Fr::ONE, Fr::ZERO, half, -half, Fr::ONE, half - Fr::ONE]) {
                 *s = v;
             }
-            assert_eq!(
-                msm(&bases, &scalars),
-                reference(&bases, &scalars),
-                "{n} terms"
-            );
+            assert_eq!(msm(&bases, &scalars), reference(&bases, &scalars), "{n} terms");
         }
         let same = vec![hash_to_fr(b"same"); 200];
         assert_eq!(msm(&bases, &same), reference(&bases, &same));
@@ -200,15 +154,9 @@ mod tests {
         let bases = bases(64);
         for (cells, row_len) in [(640, 64), (1000, 33), (5, 64), (0, 4), (3, 1)] {
             let cells = integers(cells, 17, 3);
-            let rows: Vec<G1Affine> = cells
-                .chunks(row_len)
-                .map(|r| reference(&bases, &lift(r)).into_affine())
-                .collect();
+            let rows: Vec<G1Affine> = cells.chunks(row_len).map(|r| reference(&bases, &lift(r)).into_affine()).collect();
             assert_eq!(commit_rows(&bases, &cells, row_len), rows);
         }
-        assert_eq!(
-            commit_rows(&bases, &[0; 8], 4),
-            vec![G1Affine::identity(); 2]
-        );
+        assert_eq!(commit_rows(&bases, &[0; 8], 4), vec![G1Affine::identity(); 2]);
     }
 }

@@ -64,11 +64,7 @@ pub(super) fn plan(lengths: &[usize], rows: usize) -> Vec<Window> {
     let mut start = 0;
     while start < bits {
         let width = best[start].1;
-        windows.push(Window {
-            start,
-            width,
-            last: start + width == bits,
-        });
+        windows.push(Window { start, width, last: start + width == bits });
         start += width;
     }
     windows
@@ -103,14 +99,7 @@ impl<'a> SmallDigits<'a> {
         let [low, high, ..] = bias(&windows);
         // All windows but the last lie below bit 65, so this is a small positive number.
         let bias = (u128::from(low) | u128::from(high) << 64) as i128;
-        (
-            Self {
-                cells,
-                row_len,
-                bias,
-            },
-            windows,
-        )
+        (Self { cells, row_len, bias }, windows)
     }
 }
 
@@ -126,11 +115,7 @@ impl Digits for SmallDigits<'_> {
     #[inline]
     fn digit(&self, row: usize, index: usize, w: Window) -> i32 {
         let shifted = (i128::from(self.cells[row * self.row_len + index]) + self.bias) >> w.start;
-        if w.last {
-            shifted as i32
-        } else {
-            (shifted as i32 & ((1 << w.width) - 1)) - (1 << (w.width - 1))
-        }
+        if w.last { shifted as i32 } else { (shifted as i32 & ((1 << w.width) - 1)) - (1 << (w.width - 1)) }
     }
 }
 
@@ -196,49 +181,31 @@ impl Digits for WideDigits {
         let mut v = words[word] >> shift;
         if shift > 0 {
             // Beyond the top word the sign repeats.
-            let above = words
-                .get(word + 1)
-                .copied()
-                .unwrap_or(((words[3] as i64) >> 63) as u64);
+            let above = words.get(word + 1).copied().unwrap_or(((words[3] as i64) >> 63) as u64);
             v |= above << (64 - shift);
         }
-        if w.last {
-            v as i32
-        } else {
-            (v as i32 & ((1 << w.width) - 1)) - (1 << (w.width - 1))
-        }
+        if w.last { v as i32 } else { (v as i32 & ((1 << w.width) - 1)) - (1 << (w.width - 1)) }
     }
 }
 
 /// The sums `Σ_i scalar(row, i)·bases[i]`, one per row.
-pub(super) fn sums<D: Digits>(
-    bases: &[G1Affine],
-    digits: &D,
-    windows: &[Window],
-) -> Vec<G1Projective> {
+pub(super) fn sums<D: Digits>(bases: &[G1Affine], digits: &D, windows: &[Window]) -> Vec<G1Projective> {
     if windows.is_empty() {
         return vec![G1Projective::zero(); digits.rows()];
     }
-    let mut tasks = (0..digits.rows())
-        .flat_map(|r| windows.iter().map(move |w| (r, *w)))
-        .peekable();
+    let mut tasks = (0..digits.rows()).flat_map(|r| windows.iter().map(move |w| (r, *w))).peekable();
     let mut values = Vec::with_capacity(digits.rows() * windows.len());
     while tasks.peek().is_some() {
         let mut group = Vec::new();
         let mut entries = 0;
-        while let Some((row, window)) =
-            tasks.next_if(|(row, _)| group.is_empty() || entries + digits.len(*row) <= GROUP)
-        {
+        while let Some((row, window)) = tasks.next_if(|(row, _)| group.is_empty() || entries + digits.len(*row) <= GROUP) {
             entries += digits.len(row);
             group.push((row, window));
         }
         values.extend(window_sums(bases, digits, &group));
     }
     par::map(digits.rows(), |row| {
-        let mut values = values[row * windows.len()..(row + 1) * windows.len()]
-            .iter()
-            .zip(windows)
-            .rev();
+        let mut values = values[row * windows.len()..(row + 1) * windows.len()].iter().zip(windows).rev();
         let mut sum = values.next().map_or(G1Projective::zero(), |(v, _)| *v);
         for (v, w) in values {
             for _ in 0..w.width {
@@ -251,22 +218,10 @@ pub(super) fn sums<D: Digits>(
 }
 
 /// `Σ_i digit(i)·bases[i]` for each row and window of a group.
-fn window_sums<D: Digits>(
-    bases: &[G1Affine],
-    digits: &D,
-    group: &[(usize, Window)],
-) -> Vec<G1Projective> {
+fn window_sums<D: Digits>(bases: &[G1Affine], digits: &D, group: &[(usize, Window)]) -> Vec<G1Projective> {
     let sorted = par::map(group.len(), |t| sort(digits, group[t].0, group[t].1));
-    let entries = sorted
-        .iter()
-        .map(|(e, _)| e.as_slice())
-        .collect::<Vec<_>>()
-        .concat();
-    let lengths = sorted
-        .iter()
-        .map(|(_, l)| l.as_slice())
-        .collect::<Vec<_>>()
-        .concat();
+    let entries = sorted.iter().map(|(e, _)| e.as_slice()).collect::<Vec<_>>().concat();
+    let lengths = sorted.iter().map(|(_, l)| l.as_slice()).collect::<Vec<_>>().concat();
     let buckets = sum_lists(bases, &entries, &lengths);
 
     // Bucket h·columns + l holds the points of digit h·columns + l + 1. With row sums R_h and column sums C_l the window is
