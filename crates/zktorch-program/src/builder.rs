@@ -1,8 +1,6 @@
 //! Makes programs: allocates cells, states relations, records how the prover fills them.
 
-use crate::program::{
-    Committed, Constant, Matrix, ParamBlock, Parameters, Program, Public, Region, RegionKind,
-};
+use crate::program::{Committed, Constant, Matrix, ParamBlock, Parameters, Program, Public, Region, RegionKind};
 use crate::relation::{Factor, Identity, Lookup, Table, Term};
 use crate::step::{Digit, Step};
 use crate::view::{ConstantId, MatrixId, PublicId, RegionId, Source, TableId, View};
@@ -54,12 +52,7 @@ impl Builder {
 
     fn region(&mut self, len: usize, kind: RegionKind, own_rows: bool) -> RegionId {
         let id = RegionId(self.regions.len() as u32);
-        self.regions.push(Region {
-            base: 0,
-            len,
-            kind,
-            own_rows,
-        });
+        self.regions.push(Region { base: 0, len, kind, own_rows });
         id
     }
 
@@ -81,23 +74,13 @@ impl Builder {
     /// A function table: row `j` is `(lo + j, outputs[0][j], …)`, at most 2^16 rows. Equal tables are shared.
     pub fn function_table(&mut self, name: &str, lo: i64, outputs: Vec<Vec<i64>>) -> TableId {
         let len = outputs.first().map_or(0, Vec::len);
-        assert!(
-            len > 0 && len <= 1 << 16 && outputs.iter().all(|c| c.len() == len),
-            "1 to 2^16 rows, columns of one length"
-        );
-        self.table(Table::Function {
-            name: name.to_string(),
-            lo,
-            outputs,
-        })
+        assert!(len > 0 && len <= 1 << 16 && outputs.iter().all(|c| c.len() == len), "1 to 2^16 rows, columns of one length");
+        self.table(Table::Function { name: name.to_string(), lo, outputs })
     }
 
     /// A table whose row `j` is `(j, view[j, ·])`; `view` is a parameter, a matrix or a constant.
     pub fn rows_table(&mut self, name: &str, view: View) -> TableId {
-        self.table(Table::Rows {
-            name: name.to_string(),
-            view,
-        })
+        self.table(Table::Rows { name: name.to_string(), view })
     }
 
     /// A table by id.
@@ -109,9 +92,7 @@ impl Builder {
     pub fn column_cells(&mut self, table: TableId, shape: &[usize]) -> Vec<View> {
         let columns = self.tables[table.0 as usize].columns();
         if self.column_regions[table.0 as usize].is_empty() {
-            let ids = (0..columns)
-                .map(|column| self.region(0, RegionKind::Column { table, column }, false))
-                .collect();
+            let ids = (0..columns).map(|column| self.region(0, RegionKind::Column { table, column }, false)).collect();
             self.column_regions[table.0 as usize] = ids;
         }
         let len: usize = shape.iter().product();
@@ -128,113 +109,60 @@ impl Builder {
 
     /// New cells that an identity of the caller bounds to `lo..=hi` (checked when the program is audited).
     pub fn assigned_cells(&mut self, shape: &[usize], lo: i64, hi: i64) -> View {
-        let id = self.region(
-            shape.iter().product(),
-            RegionKind::Assigned { lo, hi },
-            false,
-        );
+        let id = self.region(shape.iter().product(), RegionKind::Assigned { lo, hi }, false);
         View::dense(Source::Region(id), 0, shape)
     }
 
     /// New cells in rows of their own, whose commitments are published under `name`; the caller bounds them by a lookup or an identity.
     pub fn committed_cells(&mut self, name: &str, shape: &[usize], lo: i64, hi: i64) -> View {
-        let id = self.region(
-            shape.iter().product(),
-            RegionKind::Assigned { lo, hi },
-            true,
-        );
-        self.committed.push(Committed {
-            name: name.to_string(),
-            region: id,
-        });
+        let id = self.region(shape.iter().product(), RegionKind::Assigned { lo, hi }, true);
+        self.committed.push(Committed { name: name.to_string(), region: id });
         View::dense(Source::Region(id), 0, shape)
     }
 
     /// A small parameter tensor on the parameter heap.
     pub fn param(&mut self, name: &str, shape: &[usize], values: &[i64]) -> View {
-        assert_eq!(
-            shape.iter().product::<usize>(),
-            values.len(),
-            "one value per element"
-        );
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
         let offset = self.parameters.heap.len();
         let (lo, hi) = min_max(values.iter().copied());
-        self.params.push(ParamBlock {
-            name: name.to_string(),
-            offset,
-            len: values.len(),
-            lo,
-            hi,
-        });
+        self.params.push(ParamBlock { name: name.to_string(), offset, len: values.len(), lo, hi });
         self.parameters.heap.extend_from_slice(values);
         View::dense(Source::Params, offset, shape)
     }
 
     /// A large weight, committed as a matrix of its own. Use it with all its axes (in any order) in every term.
     pub fn matrix(&mut self, name: &str, shape: &[usize], values: Vec<i32>) -> View {
-        assert_eq!(
-            shape.iter().product::<usize>(),
-            values.len(),
-            "one value per element"
-        );
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
         let (lo, hi) = min_max(values.iter().map(|&v| v as i64));
         let id = MatrixId(self.matrices.len() as u32);
-        self.matrices.push(Matrix {
-            name: name.to_string(),
-            shape: shape.to_vec(),
-            lo,
-            hi,
-        });
+        self.matrices.push(Matrix { name: name.to_string(), shape: shape.to_vec(), lo, hi });
         self.parameters.matrices.push(values);
         View::dense(Source::Matrix(id), 0, shape)
     }
 
     /// A constant of the circuit, known to the verifier.
     pub fn constant(&mut self, name: &str, shape: &[usize], values: Vec<i64>) -> View {
-        assert_eq!(
-            shape.iter().product::<usize>(),
-            values.len(),
-            "one value per element"
-        );
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
         let id = ConstantId(self.constants.len() as u32);
-        self.constants.push(Constant {
-            name: name.to_string(),
-            shape: shape.to_vec(),
-            values,
-        });
+        self.constants.push(Constant { name: name.to_string(), shape: shape.to_vec(), values });
         View::dense(Source::Constant(id), 0, shape)
     }
 
     /// A tensor of the statement. Its id is its position among the public tensors.
     pub fn public(&mut self, name: &str, shape: &[usize], lo: i64, hi: i64) -> View {
         let id = PublicId(self.publics.len() as u32);
-        self.publics.push(Public {
-            name: name.to_string(),
-            shape: shape.to_vec(),
-            lo,
-            hi,
-        });
+        self.publics.push(Public { name: name.to_string(), shape: shape.to_vec(), lo, hi });
         View::dense(Source::Public(id), 0, shape)
     }
 
     /// States an identity.
     pub fn identity(&mut self, name: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>) {
-        self.identities.push(Identity {
-            name: name.to_string(),
-            sizes: sizes.to_vec(),
-            outputs,
-            terms,
-        });
+        self.identities.push(Identity { name: name.to_string(), sizes: sizes.to_vec(), outputs, terms });
     }
 
     /// States a lookup of existing cells: `(columns[0][i], …)` is a row of `table` for every `i`.
     pub fn lookup(&mut self, name: &str, table: TableId, columns: Vec<View>, index_axes: usize) {
-        self.lookups.push(Lookup {
-            name: name.to_string(),
-            table,
-            columns,
-            index_axes,
-        });
+        self.lookups.push(Lookup { name: name.to_string(), table, columns, index_axes });
     }
 
     /// Records a witness step.
@@ -244,14 +172,7 @@ impl Builder {
 
     /// `Σ terms = Σ_p weight_p · digit_p` for every output index, digits in fresh range-checked cells (dense, shape = output letters).
     /// Records the identity and the step. Parts go from the most to the least significant.
-    pub fn decompose(
-        &mut self,
-        name: &str,
-        sizes: &[usize],
-        outputs: usize,
-        terms: Vec<Term>,
-        parts: &[Part],
-    ) -> Vec<View> {
+    pub fn decompose(&mut self, name: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>, parts: &[Part]) -> Vec<View> {
         let shape = &sizes[..outputs];
         let views: Vec<View> = parts
             .iter()
@@ -265,57 +186,24 @@ impl Builder {
     }
 
     /// Like [`Builder::decompose`], with cells of the caller (that a table or the caller bounds to the parts' ranges).
-    pub fn decompose_into(
-        &mut self,
-        name: &str,
-        sizes: &[usize],
-        outputs: usize,
-        terms: Vec<Term>,
-        parts: &[Part],
-        views: &[View],
-    ) {
+    pub fn decompose_into(&mut self, name: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>, parts: &[Part], views: &[View]) {
         let letters: Vec<u8> = (0..outputs as u8).collect();
         let digits = parts
             .iter()
             .zip(views)
-            .map(|(p, v)| Digit {
-                view: v.clone(),
-                weight: p.weight,
-                lo: p.lo,
-                hi: p.lo + (1i64 << p.bits) - 1,
-            })
+            .map(|(p, v)| Digit { view: v.clone(), weight: p.weight, lo: p.lo, hi: p.lo + (1i64 << p.bits) - 1 })
             .collect();
         let mut all = terms.clone();
         for (p, v) in parts.iter().zip(views) {
-            all.push(Term {
-                coeff: -p.weight,
-                factors: vec![Factor {
-                    view: v.clone(),
-                    letters: letters.clone(),
-                }],
-            });
+            all.push(Term { coeff: -p.weight, factors: vec![Factor { view: v.clone(), letters: letters.clone() }] });
         }
         self.identity(name, sizes, outputs, all);
-        self.steps.push(Step::Digits {
-            node: name.to_string(),
-            sizes: sizes.to_vec(),
-            outputs,
-            terms,
-            digits,
-        });
+        self.steps.push(Step::Digits { node: name.to_string(), sizes: sizes.to_vec(), outputs, terms, digits });
     }
 
     /// `cells = Σ terms` for every output index, in fresh cells bounded by the identity itself; `lo..=hi` must contain every value that the
     /// bounds of the terms admit.
-    pub fn assign(
-        &mut self,
-        name: &str,
-        sizes: &[usize],
-        outputs: usize,
-        terms: Vec<Term>,
-        lo: i64,
-        hi: i64,
-    ) -> View {
+    pub fn assign(&mut self, name: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>, lo: i64, hi: i64) -> View {
         let view = self.assigned_cells(&sizes[..outputs], lo, hi);
         self.assign_into(name, sizes, outputs, terms, &view, lo, hi);
         view
@@ -323,43 +211,18 @@ impl Builder {
 
     /// Like [`Builder::assign`], into cells of the caller.
     #[allow(clippy::too_many_arguments)]
-    pub fn assign_into(
-        &mut self,
-        name: &str,
-        sizes: &[usize],
-        outputs: usize,
-        terms: Vec<Term>,
-        view: &View,
-        lo: i64,
-        hi: i64,
-    ) {
+    pub fn assign_into(&mut self, name: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>, view: &View, lo: i64, hi: i64) {
         let letters: Vec<u8> = (0..outputs as u8).collect();
         let mut all = terms.clone();
         all.push(Term::linear(-1, view.clone(), &letters));
         self.identity(name, sizes, outputs, all);
-        let digits = vec![Digit {
-            view: view.clone(),
-            weight: 1,
-            lo,
-            hi,
-        }];
-        self.steps.push(Step::Digits {
-            node: name.to_string(),
-            sizes: sizes.to_vec(),
-            outputs,
-            terms,
-            digits,
-        });
+        let digits = vec![Digit { view: view.clone(), weight: 1, lo, hi }];
+        self.steps.push(Step::Digits { node: name.to_string(), sizes: sizes.to_vec(), outputs, terms, digits });
     }
 
     /// Applies a function table to cells that were allocated as its column 0 (`views[0]` of [`Builder::column_cells`]): records the step.
     pub fn apply(&mut self, node: &str, table: TableId, views: &[View]) {
-        self.steps.push(Step::Apply {
-            node: node.to_string(),
-            table,
-            x: views[0].clone(),
-            outputs: views[1..].to_vec(),
-        });
+        self.steps.push(Step::Apply { node: node.to_string(), table, x: views[0].clone(), outputs: views[1..].to_vec() });
     }
 
     /// Smallest and largest value that a view may have.
@@ -391,29 +254,15 @@ impl Builder {
         for t in 0..self.tables.len() {
             let regions = self.column_regions[t].clone();
             if !regions.is_empty() {
-                let columns = regions
-                    .iter()
-                    .map(|&r| View::dense(Source::Region(r), 0, &[self.regions[r.0 as usize].len]))
-                    .collect();
+                let columns = regions.iter().map(|&r| View::dense(Source::Region(r), 0, &[self.regions[r.0 as usize].len])).collect();
                 let name = format!("table {t}");
-                self.lookups.push(Lookup {
-                    name,
-                    table: TableId(t as u32),
-                    columns,
-                    index_axes: 1,
-                });
+                self.lookups.push(Lookup { name, table: TableId(t as u32), columns, index_axes: 1 });
             }
         }
         let multiplicities = (0..self.tables.len())
             .map(|t| {
                 let len = self.tables[t].len();
-                self.region(
-                    len,
-                    RegionKind::Multiplicity {
-                        table: TableId(t as u32),
-                    },
-                    false,
-                )
+                self.region(len, RegionKind::Multiplicity { table: TableId(t as u32) }, false)
             })
             .collect();
         let cells: usize = self.regions.iter().map(|r| r.len).sum();
@@ -422,21 +271,11 @@ impl Builder {
         // Large regions first, each aligned to a power of two near its own size over 64: low offset bits are then zero and the
         // carry automaton of the claims has few states.
         let mut order: Vec<usize> = (0..self.regions.len()).collect();
-        order.sort_by_key(|&i| {
-            (
-                self.regions[i].own_rows,
-                std::cmp::Reverse(self.regions[i].len),
-                i,
-            )
-        });
+        order.sort_by_key(|&i| (self.regions[i].own_rows, std::cmp::Reverse(self.regions[i].len), i));
         let mut base = 0usize;
         for i in order {
             let region = &mut self.regions[i];
-            let align = if region.own_rows {
-                row
-            } else {
-                (region.len.next_power_of_two() / 64).max(1)
-            };
+            let align = if region.own_rows { row } else { (region.len.next_power_of_two() / 64).max(1) };
             base = base.next_multiple_of(align);
             region.base = base;
             base += region.len;
@@ -448,11 +287,7 @@ impl Builder {
         program.row_bits = row_bits;
         program.heap_len = base.next_multiple_of(row).max(row);
         program.multiplicities = multiplicities;
-        Built {
-            program,
-            parameters: self.parameters,
-            steps: self.steps,
-        }
+        Built { program, parameters: self.parameters, steps: self.steps }
     }
 }
 

@@ -156,13 +156,8 @@ impl Program {
             },
             Source::Params => {
                 let (from, to) = (view.offset, view.end());
-                let touched = self
-                    .params
-                    .iter()
-                    .filter(|b| b.offset < to && b.offset + b.len > from);
-                touched.fold((0, 0), |(lo, hi), b| {
-                    (lo.min(b.lo as i128), hi.max(b.hi as i128))
-                })
+                let touched = self.params.iter().filter(|b| b.offset < to && b.offset + b.len > from);
+                touched.fold((0, 0), |(lo, hi), b| (lo.min(b.lo as i128), hi.max(b.hi as i128)))
             }
             Source::Matrix(m) => {
                 let m = &self.matrices[m.0 as usize];
@@ -170,10 +165,7 @@ impl Program {
             }
             Source::Constant(c) => {
                 let v = &self.constants[c.0 as usize].values;
-                (
-                    v.iter().min().copied().unwrap_or(0) as i128,
-                    v.iter().max().copied().unwrap_or(0) as i128,
-                )
+                (v.iter().min().copied().unwrap_or(0) as i128, v.iter().max().copied().unwrap_or(0) as i128)
             }
             Source::Public(p) => {
                 let p = &self.publics[p.0 as usize];
@@ -184,25 +176,12 @@ impl Program {
 
     /// Number of lookup sites, over all lookups.
     pub fn lookup_count(&self) -> usize {
-        self.lookups
-            .iter()
-            .map(|l| {
-                l.columns[0].axes[..l.index_axes]
-                    .iter()
-                    .map(|a| a.size)
-                    .product::<usize>()
-            })
-            .sum()
+        self.lookups.iter().map(|l| l.columns[0].axes[..l.index_axes].iter().map(|a| a.size).product::<usize>()).sum()
     }
 
     /// Number of parameters (dense, without padding).
     pub fn parameter_count(&self) -> usize {
-        self.params_len
-            + self
-                .matrices
-                .iter()
-                .map(|m| m.shape.iter().product::<usize>())
-                .sum::<usize>()
+        self.params_len + self.matrices.iter().map(|m| m.shape.iter().product::<usize>()).sum::<usize>()
     }
 }
 

@@ -24,43 +24,19 @@ pub struct Term {
 impl Term {
     /// The constant `coeff`.
     pub fn constant(coeff: i128) -> Term {
-        Term {
-            coeff,
-            factors: Vec::new(),
-        }
+        Term { coeff, factors: Vec::new() }
     }
     /// `coeff · view[letters]`.
     pub fn linear(coeff: i128, view: View, letters: &[u8]) -> Term {
-        Term {
-            coeff,
-            factors: vec![Factor {
-                view,
-                letters: letters.to_vec(),
-            }],
-        }
+        Term { coeff, factors: vec![Factor { view, letters: letters.to_vec() }] }
     }
     /// `coeff · a[a_letters] · b[b_letters]`, contracted over letters that are no output letters.
     pub fn product(coeff: i128, a: View, a_letters: &[u8], b: View, b_letters: &[u8]) -> Term {
-        Term {
-            coeff,
-            factors: vec![
-                Factor {
-                    view: a,
-                    letters: a_letters.to_vec(),
-                },
-                Factor {
-                    view: b,
-                    letters: b_letters.to_vec(),
-                },
-            ],
-        }
+        Term { coeff, factors: vec![Factor { view: a, letters: a_letters.to_vec() }, Factor { view: b, letters: b_letters.to_vec() }] }
     }
     /// Adds a factor.
     pub fn times(mut self, view: View, letters: &[u8]) -> Term {
-        self.factors.push(Factor {
-            view,
-            letters: letters.to_vec(),
-        });
+        self.factors.push(Factor { view, letters: letters.to_vec() });
         self
     }
 }
@@ -133,16 +109,12 @@ impl Table {
     pub fn bounds(&self, column: usize) -> Option<(i64, i64)> {
         match self {
             Table::Range { lo, bits } => (column == 0).then_some((*lo, *lo + (1i64 << bits) - 1)),
-            Table::Function { lo, outputs, .. } if column == 0 => {
-                Some((*lo, *lo + outputs.first()?.len() as i64 - 1))
-            }
+            Table::Function { lo, outputs, .. } if column == 0 => Some((*lo, *lo + outputs.first()?.len() as i64 - 1)),
             Table::Function { outputs, .. } => {
                 let c = outputs.get(column - 1)?;
                 Some((*c.iter().min()?, *c.iter().max()?))
             }
-            Table::Rows { view, .. } => {
-                (column == 0).then_some((0, view.axes.first()?.size as i64 - 1))
-            }
+            Table::Rows { view, .. } => (column == 0).then_some((0, view.axes.first()?.size as i64 - 1)),
         }
     }
 }

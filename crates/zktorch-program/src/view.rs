@@ -63,11 +63,7 @@ impl View {
             *axis = Axis { size, stride };
             stride *= size;
         }
-        View {
-            source,
-            offset,
-            axes,
-        }
+        View { source, offset, axes }
     }
 
     /// Sizes of the axes.
@@ -87,22 +83,12 @@ impl View {
 
     /// One past the largest cell that the window touches, relative to the source.
     pub fn end(&self) -> usize {
-        self.offset
-            + self
-                .axes
-                .iter()
-                .map(|a| (a.size.max(1) - 1) * a.stride)
-                .sum::<usize>()
-            + 1
+        self.offset + self.axes.iter().map(|a| (a.size.max(1) - 1) * a.stride).sum::<usize>() + 1
     }
 
     /// The axes in another order: axis `d` of the result is axis `perm[d]` of `self`. `perm` must be a permutation.
     pub fn permute(&self, perm: &[usize]) -> View {
-        View {
-            source: self.source,
-            offset: self.offset,
-            axes: perm.iter().map(|&p| self.axes[p]).collect(),
-        }
+        View { source: self.source, offset: self.offset, axes: perm.iter().map(|&p| self.axes[p]).collect() }
     }
 
     /// Inserts an axis of the given size and stride 0 (broadcast) before position `at`.
@@ -163,11 +149,7 @@ impl View {
             stride *= size;
             left /= size;
         }
-        (g == 0 && left == 1).then_some(View {
-            source: self.source,
-            offset: self.offset,
-            axes,
-        })
+        (g == 0 && left == 1).then_some(View { source: self.source, offset: self.offset, axes })
     }
 
     /// Whether the window is a dense row-major run of cells.
@@ -233,13 +215,7 @@ mod tests {
     #[test]
     fn reshape_keeps_the_order_of_cells() {
         let v = View::dense(Source::Params, 3, &[4, 6]);
-        for shape in [
-            vec![24],
-            vec![2, 2, 6],
-            vec![4, 2, 3],
-            vec![8, 3],
-            vec![1, 4, 1, 6],
-        ] {
+        for shape in [vec![24], vec![2, 2, 6], vec![4, 2, 3], vec![8, 3], vec![1, 4, 1, 6]] {
             let w = v.reshape(&shape).expect("a dense view takes any shape");
             assert_eq!(w.shape(), shape);
             assert_eq!(w.cells(), v.cells());
@@ -250,9 +226,7 @@ mod tests {
     fn reshape_of_a_transposed_view_splits_but_does_not_merge() {
         let v = View::dense(Source::Params, 0, &[4, 6]).permute(&[1, 0]);
         assert!(v.reshape(&[24]).is_none());
-        let w = v
-            .reshape(&[2, 3, 4])
-            .expect("splitting an axis is always possible");
+        let w = v.reshape(&[2, 3, 4]).expect("splitting an axis is always possible");
         assert_eq!(w.cells(), v.cells());
     }
 
@@ -260,10 +234,7 @@ mod tests {
     fn slices_and_broadcasts_visit_the_expected_cells() {
         let v = View::dense(Source::Params, 0, &[3, 4]);
         assert_eq!(v.slice(1, 1, 2, 2).cells(), vec![1, 3, 5, 7, 9, 11]);
-        assert_eq!(
-            v.at(0, 2).broadcast_axis(0, 2).cells(),
-            vec![8, 9, 10, 11, 8, 9, 10, 11]
-        );
+        assert_eq!(v.at(0, 2).broadcast_axis(0, 2).cells(), vec![8, 9, 10, 11, 8, 9, 10, 11]);
         assert_eq!(v.slice(0, 1, 2, 1).end(), 12);
     }
 }
