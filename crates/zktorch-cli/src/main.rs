@@ -1,0 +1,2 @@
+//! The `zktorch` command.
+fn main() {}

@@ -1,0 +1,301 @@
+//! The container around every file that zktorch writes.
+//!
+//! ```text
+//! offset  bytes
+//! 0       8    magic "ZKTORCH\0"
+//! 8       4    kind
+//! 12      4    version, little-endian
+//! 16      8    payload length n, little-endian
+//! 24      n    payload
+//! 24+n    32   BLAKE3 digest of everything before it
+//! ```
+//!
+//! A file is accepted only if all of it is accounted for; each way of not being acceptable is an error of its own.
+
+use crate::error::FileError;
+use std::io::Write as _;
+use std::path::Path;
+
+const MAGIC: [u8; 8] = *b"ZKTORCH\0";
+const HEADER: usize = 24;
+const DIGEST: usize = 32;
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A compiled model (`.zkt`).
+    Model,
+    /// A proving key.
+    ProvingKey,
+    /// A verifying key.
+    VerifyingKey,
+    /// A proof with its statement.
+    Proof,
+    /// A reference string.
+    Srs,
+}
+
+impl Kind {
+    const ALL: [Kind; 5] = [Kind::Model, Kind::ProvingKey, Kind::VerifyingKey, Kind::Proof, Kind::Srs];
+
+    fn tag(self) -> [u8; 4] {
+        match self {
+            Kind::Model => *b"MODL",
+            Kind::ProvingKey => *b"PKEY",
+            Kind::VerifyingKey => *b"VKEY",
+            Kind::Proof => *b"PROF",
+            Kind::Srs => *b"SRS\0",
+        }
+    }
+
+    /// Version that this build writes and reads.
+    pub fn version(self) -> u32 {
+        1
+    }
+
+    /// Name with its article, as messages use it.
+    pub fn described(self) -> &'static str {
+        match self {
+            Kind::Model => "a compiled model",
+            Kind::ProvingKey => "a proving key",
+            Kind::VerifyingKey => "a verifying key",
+            Kind::Proof => "a proof",
+            Kind::Srs => "a reference string",
+        }
+    }
+
+    /// The command that makes such a file.
+    pub fn made_by(self) -> &'static str {
+        match self {
+            Kind::Model => "zktorch compile MODEL.onnx -o MODEL.zkt",
+            Kind::ProvingKey | Kind::VerifyingKey => "zktorch setup MODEL.zkt --pk PK --vk VK",
+            Kind::Proof => "zktorch prove MODEL.zkt --pk PK --input FILE -o PROOF",
+            Kind::Srs => "zktorch srs generate --size-log2 N -o SRS",
+        }
+    }
+}
+
+/// Wraps `payload` as a file of `kind`.
+pub fn seal(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER + payload.len() + DIGEST);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&kind.tag());
+    bytes.extend_from_slice(&kind.version().to_le_bytes());
+    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    let digest = blake3::hash(&bytes);
+    bytes.extend_from_slice(digest.as_bytes());
+    bytes
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+/// The kind that a file says it is, from its first bytes; no other check.
+///
+/// # Errors
+/// Too short, not a file of zktorch, or a kind that this version does not know.
+pub fn kind_of(path: &Path, bytes: &[u8]) -> Result<Kind, FileError> {
+    let file = path.to_path_buf();
+    match field::<8>(bytes, 0) {
+        Some(MAGIC) => {}
+        None if !bytes.is_empty() && MAGIC.starts_with(bytes) => {
+            return Err(FileError::Truncated { file, expected: HEADER, got: bytes.len() });
+        }
+        _ => return Err(FileError::NotOurs { file, looks_like: looks_like(bytes) }),
+    }
+    let tag = field::<4>(bytes, 8).ok_or(FileError::Truncated { file: file.clone(), expected: HEADER, got: bytes.len() })?;
+    Kind::ALL.into_iter().find(|k| k.tag() == tag).ok_or(FileError::UnknownKind { file })
+}
+
+/// The payload of a file of `kind`.
+///
+/// # Errors
+/// Another kind or version, truncated, trailing bytes, or a digest that does not match.
+pub fn open<'a>(kind: Kind, path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], FileError> {
+    let file = path.to_path_buf();
+    let got = kind_of(path, bytes)?;
+    if got != kind {
+        return Err(FileError::WrongKind { file, expected: kind, got });
+    }
+    let truncated = |expected: usize| FileError::Truncated { file: path.to_path_buf(), expected, got: bytes.len() };
+    let version = u32::from_le_bytes(field(bytes, 12).ok_or_else(|| truncated(HEADER))?);
+    if version != kind.version() {
+        return Err(FileError::Version { file, kind, got: version });
+    }
+    let len = u64::from_le_bytes(field(bytes, 16).ok_or_else(|| truncated(HEADER))?);
+    let total = usize::try_from(len).ok().and_then(|n| n.checked_add(HEADER + DIGEST)).ok_or_else(|| truncated(usize::MAX))?;
+    if bytes.len() < total {
+        return Err(truncated(total));
+    }
+    if bytes.len() > total {
+        return Err(FileError::Trailing { file, count: bytes.len() - total });
+    }
+    let (body, digest) = bytes.split_at(total - DIGEST);
+    if blake3::hash(body).as_bytes() != digest {
+        return Err(FileError::Corrupt { file });
+    }
+    Ok(&body[HEADER..])
+}
+
+/// Names what a file that is not ours seems to be.
+fn looks_like(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [] => Some("an empty file"),
+        [b'P', b'K', 3, 4, ..] => Some("a zip or npz archive"),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some("a npy array"),
+        [b'p', b't', b'a', b'u', ..] => Some("a snarkjs .ptau file"),
+        [b'{' | b'[', ..] => Some("JSON text"),
+        [8, 3..=20, ..] => Some("an ONNX model"),
+        _ => None,
+    }
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`FileError::Read`] with the reason of the operating system.
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(|source| FileError::Read { file: path.to_path_buf(), source })
+}
+
+/// Writes `bytes` to `path` so that a reader sees either the old file or the whole new one: into a temporary file beside it, synced, renamed.
+///
+/// # Errors
+/// [`FileError::Write`]; nothing is left behind then.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    stage(path, bytes)?.commit()
+}
+
+/// A file that is complete on disk but not yet visible under its name.
+#[derive(Debug)]
+pub struct Staged {
+    temporary: tempfile::NamedTempFile,
+    path: std::path::PathBuf,
+}
+
+impl Staged {
+    /// Gives the file its name. Until then, dropping it removes it.
+    ///
+    /// # Errors
+    /// [`FileError::Write`]; nothing is left behind then.
+    pub fn commit(self) -> Result<(), FileError> {
+        let path = self.path;
+        self.temporary.persist(&path).map(|_| ()).map_err(|e| FileError::Write { file: path, source: e.error })
+    }
+}
+
+/// Writes a temporary file beside `path`; several files that belong together are staged first and then committed.
+///
+/// # Errors
+/// [`FileError::Write`]; nothing is left behind then.
+pub fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, FileError> {
+    let fail = |source| FileError::Write { file: path.to_path_buf(), source };
+    let mut temporary = temporary_beside(path).map_err(fail)?;
+    temporary.write_all(bytes).map_err(fail)?;
+    temporary.as_file().sync_all().map_err(fail)?;
+    Ok(Staged { temporary, path: path.to_path_buf() })
+}
+
+/// Checks that a file can be made at `path`, so that a long computation does not end in an unwritable output.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    let fail = |source| FileError::Write { file: path.to_path_buf(), source };
+    if path.is_dir() {
+        return Err(fail(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
+    }
+    temporary_beside(path).map(|_| ()).map_err(fail)
+}
+
+fn temporary_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let folder = match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".zktorch-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The umask applies, as to any file that a program creates.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn path() -> &'static Path {
+        Path::new("some.file")
+    }
+
+    #[test]
+    fn a_sealed_payload_opens_to_itself() {
+        let bytes = seal(Kind::Proof, b"payload");
+        assert_eq!(open(Kind::Proof, path(), &bytes).unwrap(), b"payload");
+        assert_eq!(bytes.len(), 24 + 7 + 32);
+    }
+
+    #[test]
+    fn every_single_byte_change_is_refused() {
+        let bytes = seal(Kind::Proof, b"payload");
+        for i in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[i] ^= 1;
+            assert!(open(Kind::Proof, path(), &bad).is_err(), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = seal(Kind::Proof, b"payload");
+        for n in 1..bytes.len() {
+            assert!(matches!(open(Kind::Proof, path(), &bytes[..n]), Err(FileError::Truncated { .. })), "{n} bytes");
+        }
+        assert!(matches!(open(Kind::Proof, path(), b""), Err(FileError::NotOurs { looks_like: Some("an empty file"), .. })));
+    }
+
+    #[test]
+    fn each_defect_has_its_own_error() {
+        let good = seal(Kind::Proof, b"payload");
+        assert!(matches!(
+            open(Kind::ProvingKey, path(), &good),
+            Err(FileError::WrongKind { expected: Kind::ProvingKey, got: Kind::Proof, .. })
+        ));
+        let mut bad = good.clone();
+        bad[12] = 9;
+        assert!(matches!(open(Kind::Proof, path(), &bad), Err(FileError::Version { got: 9, .. })));
+        bad = good.clone();
+        bad[8] = b'?';
+        assert!(matches!(open(Kind::Proof, path(), &bad), Err(FileError::UnknownKind { .. })));
+        bad = good.clone();
+        bad.push(0);
+        assert!(matches!(open(Kind::Proof, path(), &bad), Err(FileError::Trailing { count: 1, .. })));
+        bad = good.clone();
+        bad[30] ^= 4;
+        assert!(matches!(open(Kind::Proof, path(), &bad), Err(FileError::Corrupt { .. })));
+        bad = good.clone();
+        bad[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(matches!(open(Kind::Proof, path(), &bad), Err(FileError::Truncated { .. })));
+        assert!(matches!(open(Kind::Proof, path(), b"{\"a\": 1}"), Err(FileError::NotOurs { looks_like: Some("JSON text"), .. })));
+    }
+
+    #[test]
+    fn an_uncommitted_file_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        drop(stage(&target, b"abc").unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        write_atomic(&target, b"abc").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"abc");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(matches!(write_atomic(&dir.path().join("no/such/out"), b"abc"), Err(FileError::Write { .. })));
+        assert!(matches!(check_writable(dir.path()), Err(FileError::Write { .. })));
+    }
+}
