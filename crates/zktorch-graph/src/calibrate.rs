@@ -1,0 +1,178 @@
+//! Ranges of all values on sample inputs, and the formats that follow.
+
+use crate::rewrite::MASK_LIMIT;
+use crate::{CompileError, CompileOptions, Format};
+use zktorch_float::{DType, Data, Graph, Op, Tensor, UnaryFn, ValueId, run};
+
+/// What calibration saw.
+pub(crate) struct Ranges {
+    /// Largest finite magnitude of each value; masks (below -1e9) do not count.
+    pub abs_max: Vec<f64>,
+    /// Smallest element of each value.
+    pub min: Vec<f64>,
+    /// Whether the inputs were made up.
+    pub random: bool,
+    /// Number of samples.
+    pub samples: usize,
+}
+
+/// Runs the graph on `samples` (or on random inputs, if there are none), recording ranges and filling in shapes.
+pub(crate) fn calibrate(graph: &mut Graph, samples: &[Vec<Tensor>], seed: u64) -> Result<Ranges, CompileError> {
+    let made_up;
+    let random = samples.is_empty() && !graph.inputs.is_empty();
+    let samples = if samples.is_empty() {
+        made_up = (0..4).map(|i| random_inputs(graph, seed.wrapping_add(i))).collect::<Vec<_>>();
+        &made_up
+    } else {
+        samples
+    };
+    let n = graph.values.len();
+    let mut ranges = Ranges { abs_max: vec![0.0; n], min: vec![0.0; n], random, samples: samples.len() };
+    let mut shapes: Vec<Option<(Vec<usize>, DType)>> = vec![None; n];
+    for (sample, inputs) in samples.iter().enumerate() {
+        let mut bad: Option<(ValueId, f32)> = None;
+        run(graph, inputs, |id, tensor| {
+            shapes[id.0] = Some((tensor.shape.clone(), tensor.dtype()));
+            let (mut max, mut min) = (0f64, 0f64);
+            match &tensor.data {
+                Data::F32(values) => {
+                    for &v in values {
+                        if v.is_nan() || v == f32::INFINITY {
+                            bad = bad.or(Some((id, v)));
+                        } else if v.abs() < MASK_LIMIT {
+                            max = max.max(f64::from(v.abs()));
+                            min = min.min(f64::from(v));
+                        }
+                    }
+                }
+                Data::I64(values) => {
+                    for &v in values {
+                        max = max.max((v as f64).abs());
+                        min = min.min(v as f64);
+                    }
+                }
+                Data::Bool(_) => max = 1.0,
+            }
+            ranges.abs_max[id.0] = ranges.abs_max[id.0].max(max);
+            ranges.min[id.0] = ranges.min[id.0].min(min);
+        })?;
+        if let Some((id, got)) = bad {
+            let node = graph.producers()[id.0].map_or("graph input".to_string(), |p| graph.nodes[p].name.clone());
+            return Err(CompileError::NotFinite { node, value: graph.value(id).name.clone(), got, sample });
+        }
+    }
+    for (value, seen) in graph.values.iter_mut().zip(shapes) {
+        if let Some((shape, dtype)) = seen {
+            value.shape = shape;
+            value.dtype = dtype;
+        }
+    }
+    Ok(ranges)
+}
+
+/// The format of every value.
+pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) -> Vec<Format> {
+    let producers = graph.producers();
+    graph
+        .values
+        .iter()
+        .enumerate()
+        .map(|(i, value)| {
+            let bits = options.activation_bits;
+            match value.dtype {
+                DType::Bool => Format { scale: 0, bits: 2 },
+                DType::I64 => Format { scale: 0, bits: if ranges.abs_max[i] < f64::from(1 << 15) { 16 } else { 32 } },
+                DType::F32 => {
+                    let bounded = producers[i].is_some_and(|p| unit_range(&graph.nodes[p].op));
+                    let scale = if bounded { bits as i32 - 2 } else { activation_scale(ranges.abs_max[i], bits, options.headroom_bits) };
+                    Format { scale: scale.min(options.max_scale), bits }
+                }
+            }
+        })
+        .collect()
+}
+
+/// Operators whose results never leave [-1, 1]: no headroom needed.
+fn unit_range(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Softmax { .. }
+            | Op::MaskedSoftmax { .. }
+            | Op::Unary(
+                UnaryFn::Sigmoid
+                    | UnaryFn::Tanh
+                    | UnaryFn::Erf
+                    | UnaryFn::HardSigmoid { .. }
+                    | UnaryFn::Sin
+                    | UnaryFn::Cos
+                    | UnaryFn::Sign
+                    | UnaryFn::Softsign
+            )
+    )
+}
+
+/// `floor(log2((2^(bits-1) - 1) / (2^headroom · abs_max)))`.
+fn activation_scale(abs_max: f64, bits: u32, headroom: u32) -> i32 {
+    if abs_max <= 0.0 {
+        return i32::MAX;
+    }
+    let top = f64::from((1u32 << (bits - 1)) - 1);
+    libm::floor(libm::log2(top / (abs_max * f64::from(1u32 << headroom)))) as i32
+}
+
+/// The largest scale at which a constant tensor fits into `bits` signed bits.
+pub(crate) fn constant_scale(abs_max: f64, bits: u32) -> i32 {
+    if abs_max <= 0.0 {
+        return 0;
+    }
+    let top = f64::from((1u32 << (bits - 1)) - 1) + 0.499;
+    (libm::floor(libm::log2(top / abs_max)) as i32).min(40)
+}
+
+/// One made-up input per graph input: standard normal floats, indices below the size of the tables they select from, ones elsewhere.
+fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
+    let consumers = graph.consumers();
+    let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
+    let mut next = move || {
+        // SplitMix64
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let mut inputs = Vec::new();
+    for &id in &graph.inputs {
+        let info = graph.value(id);
+        let n: usize = info.shape.iter().product();
+        let data = match info.dtype {
+            DType::Bool => Data::Bool(vec![true; n]),
+            DType::I64 => {
+                let bound = consumers[id.0]
+                    .iter()
+                    .filter_map(|&c| match graph.nodes[c].op {
+                        Op::Gather { axis } if graph.nodes[c].inputs.get(1) == Some(&Some(id)) => {
+                            let table = graph.nodes[c].inputs[0]?;
+                            graph.value(table).shape.get(axis).copied()
+                        }
+                        _ => None,
+                    })
+                    .min();
+                match bound {
+                    Some(b) => Data::I64((0..n).map(|_| (next() % b.max(1) as u64) as i64).collect()),
+                    None => Data::I64(vec![1; n]),
+                }
+            }
+            DType::F32 => {
+                let mut uniform = || ((next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+                let normal = (0..n).map(|_| {
+                    let (a, b) = (uniform(), uniform());
+                    (libm::sqrt(-2.0 * libm::log(a)) * libm::cos(std::f64::consts::TAU * b)) as f32
+                });
+                Data::F32(normal.collect())
+            }
+        };
+        inputs.push(Tensor { shape: info.shape.clone(), data });
+    }
+    inputs
+}

@@ -1,0 +1,185 @@
+//! From a float graph to a compiled model.
+
+use crate::model::{CompileReport, CompiledModel, NodeReport};
+use crate::{CompileError, CompileOptions, calibrate, lower, rewrite};
+use std::collections::HashMap;
+use zktorch_float::{Graph, Tensor};
+use zktorch_program::{Built, Program, RegionKind, Source, Step, Term, View};
+
+/// Compiles `graph` into a program over integers.
+///
+/// `calibration` holds sets of graph inputs from the model's domain; they decide the scale of every value. If there are none, random
+/// inputs take their place and the report says so.
+///
+/// # Errors
+/// An invalid graph, a failing float evaluation, options out of range, or nodes without a lowering (all of them are listed).
+pub fn compile(graph: &Graph, calibration: &[Vec<Tensor>], options: &CompileOptions) -> Result<CompiledModel, CompileError> {
+    graph.validate()?;
+    options.check(graph.inputs.len(), graph.outputs.len())?;
+    let mut graph = rewrite::rewrite(graph)?;
+    let ranges = calibrate::calibrate(&mut graph, calibration, options.seed)?;
+    let formats = calibrate::formats(&graph, &ranges, options);
+    let lowered = lower::lower(&graph, &formats, &ranges.min, options).map_err(|nodes| CompileError::Unsupported { nodes })?;
+    let mut built = lowered.built;
+    simplify(&mut built);
+    let mut report = CompileReport {
+        cells: built.program.regions.iter().map(|r| r.len).sum(),
+        lookups: built.program.lookup_count(),
+        parameters: built.program.parameter_count(),
+        samples: ranges.samples,
+        random_calibration: ranges.random,
+        warnings: lowered.warnings,
+        ..CompileReport::default()
+    };
+    if ranges.random {
+        report.warnings.push("calibrated on random inputs: real ones may leave the ranges, give some".to_string());
+    }
+    report.nodes = node_reports(&graph, &formats, &built);
+    Ok(CompiledModel { built, inputs: lowered.inputs, outputs: lowered.outputs, report, source: options.source.clone() })
+}
+
+/// Drops axes that say nothing: of size 1, or of stride 0 for an output letter (a term without the letter broadcasts anyway) or for a
+/// contraction letter that another factor of the term carries. Fewer shared letters mean smaller sumchecks.
+fn simplify(built: &mut Built) {
+    for identity in &mut built.program.identities {
+        for term in &mut identity.terms {
+            simplify_term(term, identity.outputs);
+        }
+    }
+    for step in &mut built.steps {
+        match step {
+            Step::Digits { outputs, terms, .. } => {
+                for term in terms {
+                    simplify_term(term, *outputs);
+                }
+            }
+            Step::Quotient { outputs, numerator, .. } => {
+                for term in numerator {
+                    simplify_term(term, *outputs);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn simplify_term(term: &mut Term, outputs: usize) {
+    for f in 0..term.factors.len() {
+        let mut d = 0;
+        while d < term.factors[f].letters.len() {
+            let factor = &term.factors[f];
+            let (letter, axis) = (factor.letters[d], factor.view.axes[d]);
+            let elsewhere = || term.factors.iter().enumerate().any(|(g, other)| g != f && other.letters.contains(&letter));
+            let idle = axis.size == 1 || (axis.stride == 0 && ((letter as usize) < outputs || elsewhere()));
+            if idle {
+                term.factors[f].letters.remove(d);
+                term.factors[f].view.axes.remove(d);
+            } else {
+                d += 1;
+            }
+        }
+    }
+}
+
+/// Cells and lookups per node, by the names of the witness steps.
+fn node_reports(graph: &Graph, formats: &[crate::Format], built: &Built) -> Vec<NodeReport> {
+    let index: HashMap<&str, usize> = graph.nodes.iter().enumerate().map(|(i, n)| (n.name.as_str(), i)).collect();
+    let mut cells = vec![0; graph.nodes.len()];
+    let mut lookups = vec![0; graph.nodes.len()];
+    let mut current = None;
+    for step in &built.steps {
+        if let Some(name) = step_name(step) {
+            current = find(&index, name);
+        }
+        let Some(i) = current else { continue };
+        for view in written(step) {
+            let Source::Region(r) = view.source else {
+                continue;
+            };
+            cells[i] += view.len();
+            lookups[i] += match column(&built.program, r.0 as usize) {
+                Some(0) => view.len(),
+                _ => 0,
+            };
+        }
+    }
+    graph
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| cells[*i] > 0)
+        .map(|(i, n)| NodeReport {
+            name: n.name.clone(),
+            op: n.onnx_op.clone(),
+            cells: cells[i],
+            lookups: lookups[i],
+            scale: n.outputs.first().map_or(0, |o| formats[o.0].scale),
+        })
+        .collect()
+}
+
+fn column(program: &Program, region: usize) -> Option<usize> {
+    match program.regions.get(region).map(|r| &r.kind) {
+        Some(RegionKind::Column { column, .. }) => Some(*column),
+        _ => None,
+    }
+}
+
+/// The node that a step's name begins with: blocks append a suffix.
+fn find(index: &HashMap<&str, usize>, name: &str) -> Option<usize> {
+    let mut name = name;
+    loop {
+        if let Some(&i) = index.get(name) {
+            return Some(i);
+        }
+        name = &name[..name.rfind([' ', '.', ':', '/', '#'])?];
+    }
+}
+
+fn step_name(step: &Step) -> Option<&str> {
+    match step {
+        Step::Input { .. } | Step::Max { .. } => None,
+        Step::Digits { node, .. }
+        | Step::Apply { node, .. }
+        | Step::Quotient { node, .. }
+        | Step::InverseSqrt { node, .. }
+        | Step::Sqrt { node, .. }
+        | Step::Gather { node, .. } => Some(node),
+    }
+}
+
+fn written(step: &Step) -> Vec<&View> {
+    match step {
+        Step::Input { view, .. } => vec![view],
+        Step::Digits { digits, .. } => digits.iter().map(|d| &d.view).collect(),
+        Step::Apply { outputs, .. } => outputs.iter().collect(),
+        Step::Max { max, .. } => vec![max],
+        Step::Quotient { quotient, .. } => vec![quotient],
+        Step::InverseSqrt { out, .. } | Step::Sqrt { out, .. } | Step::Gather { out, .. } => {
+            vec![out]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zktorch_program::{Axis, Source};
+
+    #[test]
+    fn simplification_drops_idle_axes_only() {
+        let view = |axes: &[(usize, usize)]| View {
+            source: Source::Params,
+            offset: 0,
+            axes: axes.iter().map(|&(size, stride)| Axis { size, stride }).collect(),
+        };
+        let mut term = Term::product(1, view(&[(3, 0), (1, 5), (4, 0)]), &[0, 1, 2], view(&[(4, 1)]), &[2]);
+        simplify_term(&mut term, 2);
+        assert!(term.factors[0].letters.is_empty());
+        assert_eq!(term.factors[1].letters, vec![2]);
+        // A lone contraction letter counts: the sum over it multiplies by its size.
+        let mut term = Term::linear(1, view(&[(4, 0)]), &[2]);
+        simplify_term(&mut term, 2);
+        assert_eq!(term.factors[0].letters, vec![2]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Reductions, softmax and normalisations: arranging operands for their blocks.
+
+use super::{Lower, LowerError, unsupported};
+use crate::blocks::{self, Affine, Norm};
+use crate::{Accumulator, QTensor};
+use zktorch_float::{Data, Node, Op, Tensor, ValueId};
+
+/// `perm` that moves `axes` behind the other axes, and its inverse.
+fn to_the_end(rank: usize, axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let mut perm: Vec<usize> = (0..rank).filter(|d| !axes.contains(d)).collect();
+    perm.extend_from_slice(axes);
+    let mut inverse = vec![0; rank];
+    for (new, &old) in perm.iter().enumerate() {
+        inverse[old] = new;
+    }
+    (perm, inverse)
+}
+
+fn permuted(q: &QTensor, perm: &[usize]) -> QTensor {
+    QTensor { view: q.view.permute(perm), ..q.clone() }
+}
+
+impl Lower<'_> {
+    pub(super) fn reduce_max(&mut self, node: &Node, axes: &[usize]) -> Result<(), LowerError> {
+        let x = self.operand(node, 0)?;
+        let q = self.cells(x)?;
+        let (perm, _) = to_the_end(q.view.axes.len(), axes);
+        let n = q.view.axes.len() - axes.len();
+        let q = blocks::reduce_max(&mut self.ctx, &node.name, &permuted(&q, &perm), n)?;
+        self.finish_cells(node, q)
+    }
+
+    fn finish_cells(&mut self, node: &Node, q: QTensor) -> Result<(), LowerError> {
+        let out = node.outputs[0];
+        let shape = self.shape(out).to_vec();
+        let q = self.reshaped(&node.name, q, &shape)?;
+        self.set_cells(out, q)
+    }
+
+    pub(super) fn arg_extremum(&mut self, node: &Node, axis: usize, last: bool, max: bool) -> Result<(), LowerError> {
+        let x = self.operand(node, 0)?;
+        let q = self.cells(x)?;
+        let (perm, _) = to_the_end(q.view.axes.len(), &[axis]);
+        let q = permuted(&q, &perm);
+        let q =
+            if max { blocks::arg_max(&mut self.ctx, &node.name, &q, last)? } else { blocks::arg_min(&mut self.ctx, &node.name, &q, last)? };
+        self.finish_cells(node, q)
+    }
+
+    pub(super) fn softmax(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {
+        let x = self.operand(node, 0)?;
+        let out = node.outputs[0];
+        let format = self.format(out);
+        let mut q = self.cells(x)?;
+        let (perm, inverse) = to_the_end(q.view.axes.len(), &[axis]);
+        let mut mask = None;
+        if matches!(node.op, Op::MaskedSoftmax { .. }) {
+            let id = self.operand(node, 1)?;
+            match self.constant(id) {
+                Some(c) => mask = Some(self.static_mask(&c.tensor, &q, &perm)?),
+                None => q = self.push_down(node, &q, id)?,
+            }
+        }
+        let q = permuted(&q, &perm);
+        let y = if matches!(node.op, Op::LogSoftmax { .. }) {
+            blocks::log_softmax(&mut self.ctx, &node.name, &q, format)?
+        } else {
+            blocks::softmax(&mut self.ctx, &node.name, &q, mask.as_deref(), format)?
+        };
+        self.finish_cells(node, permuted(&y, &inverse))
+    }
+
+    /// A mask known at compile time, in the order of the permuted scores.
+    fn static_mask(&self, mask: &Tensor, q: &QTensor, perm: &[usize]) -> Result<Vec<bool>, LowerError> {
+        let op = Op::Expand { shape: q.shape() };
+        let expanded = zktorch_float::eval_op(&op, &[Some(mask)])?;
+        let op = Op::Transpose { perm: perm.to_vec() };
+        let moved = zktorch_float::eval_op(&op, &[expanded.first()])?;
+        match moved.into_iter().next().map(|t| t.data) {
+            Some(Data::Bool(v)) => Ok(v),
+            _ => unsupported("the mask is not boolean"),
+        }
+    }
+
+    /// Scores with those at a computed mask's zeros moved 2^17 below the rest, so that their exponentials are zero.
+    fn push_down(&mut self, node: &Node, q: &QTensor, mask: ValueId) -> Result<QTensor, LowerError> {
+        let mask = self.cells(mask)?;
+        let mask = blocks::broadcast_to(&node.name, &mask, &q.shape())?;
+        // x + 2^17·(mask - 1)
+        let mut lifted = Accumulator::of(&QTensor { scale: q.scale, ..mask }).times(1 << 17);
+        lifted.add_constant(-(1 << 17));
+        let acc = Accumulator::of(q).plus(1, lifted);
+        let view = self.ctx.builder.assign(&node.name, &acc.sizes, acc.outputs, acc.terms, acc.lo as i64, acc.hi as i64);
+        Ok(QTensor { view, scale: q.scale, lo: acc.lo as i64, hi: acc.hi as i64 })
+    }
+
+    pub(super) fn normalisation(&mut self, node: &Node) -> Result<(), LowerError> {
+        let x = self.operand(node, 0)?;
+        let out = node.outputs[0];
+        let format = self.format(out);
+        let mut q = self.cells(x)?;
+        let shape = q.shape();
+        let rank = shape.len();
+        let (outer, center, eps, axes): (usize, bool, f32, Vec<usize>) = match node.op {
+            Op::LayerNormalization { axis, eps } => (axis, true, eps, (axis..rank).collect()),
+            Op::RmsNormalization { axis, eps } => (axis, false, eps, (axis..rank).collect()),
+            Op::InstanceNormalization { eps } => (2, true, eps, vec![1]),
+            Op::GroupNormalization { groups, eps } => {
+                let split = [&shape[..1], &[groups, shape[1] / groups], &shape[2..]].concat();
+                q = self.reshaped(&node.name, q, &split)?;
+                (2, true, eps, vec![1, 2])
+            }
+            _ => return unsupported("not a normalisation"),
+        };
+        let sizes = q.shape();
+        let affine = |this: &Self, i: usize| -> Result<Option<Affine>, LowerError> {
+            let Some(id) = node.inputs.get(i).copied().flatten() else {
+                return Ok(None);
+            };
+            let Some(c) = this.constant(id) else {
+                return unsupported("scale and bias must be constants");
+            };
+            // Parameters of layer norms may leave out or broadcast leading axes.
+            let want: Vec<usize> = axes.iter().map(|&a| sizes[a]).collect();
+            let n: usize = want.iter().product();
+            let values: Vec<f64> = c.tensor.to_f32_vec().into_iter().map(f64::from).collect();
+            let values = match values.len() {
+                k if k == n => values,
+                k if k > 0 && n % k == 0 => (0..n).map(|j| values[j % k]).collect(),
+                k => return unsupported(format!("{k} parameters for {n} elements")),
+            };
+            Ok(Some(Affine { name: c.name, values, axes: axes.clone() }))
+        };
+        let norm = Norm { outer, center, mean: true, eps: f64::from(eps), gamma: affine(self, 1)?, beta: affine(self, 2)? };
+        let y = blocks::normalise(&mut self.ctx, &node.name, &q, &norm, format)?;
+        let y = self.reshaped(&node.name, y, &shape)?;
+        self.set_cells(out, y)
+    }
+}

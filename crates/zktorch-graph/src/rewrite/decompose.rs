@@ -1,0 +1,235 @@
+//! Composite operators as nodes of the core.
+
+use super::{Rewriter, fold};
+use zktorch_float::{BinaryFn, DType, Data, EvalError, Node, Op, ReduceFn, ResizeMode, Tensor, UnaryFn, ValueId, eval_op};
+
+impl Rewriter {
+    /// Rewrites one node, or keeps it.
+    pub(super) fn node(&mut self, node: Node) -> Result<(), EvalError> {
+        let operand = |i: usize| node.inputs.get(i).copied().flatten();
+        let [out] = node.outputs[..] else {
+            return match node.op {
+                Op::Lstm { .. } | Op::Gru { .. } | Op::Rnn { .. } => self.recurrent(node),
+                _ => self.push(node),
+            };
+        };
+        let folds = node.inputs.iter().flatten().all(|id| self.graph.constant(*id).is_some());
+        if folds {
+            return self.push(node);
+        }
+        let shape = self.shape(out);
+        match (&node.op, operand(0), operand(1)) {
+            (Op::Gemm { alpha, beta, trans_a, trans_b }, Some(a), Some(b)) => {
+                let (alpha, beta) = (*alpha, *beta);
+                let mut a = a;
+                let mut b = b;
+                if *trans_a {
+                    a = self.transpose(a, &[1, 0])?;
+                }
+                if *trans_b {
+                    b = self.transpose(b, &[1, 0])?;
+                }
+                if alpha != 1.0 {
+                    b = self.scaled(b, alpha)?;
+                }
+                match operand(2).filter(|_| beta != 0.0) {
+                    None => self.finish(Op::MatMul, &[a, b], out),
+                    Some(c) => {
+                        let c = if beta == 1.0 { c } else { self.scaled(c, beta)? };
+                        let product = self.emit(Op::MatMul, &[a, b], DType::F32, &shape)?;
+                        self.finish(Op::Binary(BinaryFn::Add), &[product, c], out)
+                    }
+                }
+            }
+            (Op::BatchNormalization { eps }, Some(x), _) => {
+                let Some((scale, shift)) = fold::affine(&self.graph, &node.inputs, *eps)? else {
+                    return self.push(node);
+                };
+                let mut channel = vec![1; shape.len()];
+                channel[1] = scale.len();
+                let scale = self.new_constant(Tensor::f32(channel.clone(), scale)?, true);
+                let shift = self.new_constant(Tensor::f32(channel, shift)?, true);
+                let y = self.binary(BinaryFn::Mul, x, scale, &shape)?;
+                self.finish(Op::Binary(BinaryFn::Add), &[y, shift], out)
+            }
+            (Op::GlobalAveragePool | Op::GlobalMaxPool, Some(x), _) => {
+                let function = if node.op == Op::GlobalMaxPool { ReduceFn::Max } else { ReduceFn::Mean };
+                let op = Op::Reduce { function, axes: (2..shape.len()).collect(), keepdims: true };
+                self.finish(op, &[x], out)
+            }
+            (Op::Reduce { function, axes, keepdims }, Some(x), _) => self.reduce(*function, axes, *keepdims, x, out, node.clone()),
+            (Op::Binary(BinaryFn::Div), Some(a), Some(b)) if self.dtype(b) == DType::F32 => match self.constant(b) {
+                Some(t) if t.to_f32_vec().iter().all(|v| *v != 0.0) => {
+                    let inverse = fold::map(&t, |v| 1.0 / v)?;
+                    let from_weights = self.graph.value(b).from_weights;
+                    let inverse = self.new_constant((*inverse).clone(), from_weights);
+                    self.finish(Op::Binary(BinaryFn::Mul), &[a, inverse], out)
+                }
+                _ => self.push(node),
+            },
+            (Op::Binary(BinaryFn::Pow), Some(a), Some(b)) => self.power(a, b, out, &shape, node),
+            (Op::Binary(BinaryFn::PRelu), Some(a), Some(b)) => {
+                // relu(a) - b·relu(-a)
+                let positive = self.unary(UnaryFn::Relu, a)?;
+                let negated = self.unary(UnaryFn::Neg, a)?;
+                let negative = self.unary(UnaryFn::Relu, negated)?;
+                let scaled = self.binary(BinaryFn::Mul, negative, b, &shape)?;
+                self.finish(Op::Binary(BinaryFn::Sub), &[positive, scaled], out)
+            }
+            (Op::Trilu { .. }, Some(x), _) if self.dtype(x) == DType::F32 => {
+                let n: usize = shape.iter().product();
+                let ones = Tensor::f32(shape.clone(), vec![1.0; n])?;
+                let mask = single(eval_op(&node.op, &[Some(&ones)])?)?;
+                let mask = self.new_constant(mask, false);
+                self.finish(Op::Binary(BinaryFn::Mul), &[x, mask], out)
+            }
+            (Op::CumSum { axis, .. }, Some(x), _) if self.dtype(x) == DType::F32 => {
+                // A linear map of one axis: its matrix is the image of the identity.
+                let n = shape[*axis];
+                let mut op = node.op.clone();
+                if let Op::CumSum { axis, .. } = &mut op {
+                    *axis = 1;
+                }
+                let matrix = single(eval_op(&op, &[Some(&identity(n)?)])?)?;
+                self.linear_map(x, *axis, matrix, Some(out)).map(|_| ())
+            }
+            (Op::Resize { mode: ResizeMode::Linear, transform, scales, sizes }, Some(x), _) => {
+                let from = self.shape(x);
+                let axes: Vec<usize> = (0..from.len()).filter(|&d| from[d] != sizes[d]).collect();
+                let mut x = x;
+                for &d in &axes {
+                    let op = Op::Resize {
+                        mode: ResizeMode::Linear,
+                        transform: *transform,
+                        scales: vec![1.0, scales[d]],
+                        sizes: vec![from[d], sizes[d]],
+                    };
+                    let matrix = single(eval_op(&op, &[Some(&identity(from[d])?)])?)?;
+                    let last = (axes.last() == Some(&d)).then_some(out);
+                    x = self.linear_map(x, d, matrix, last)?;
+                }
+                if axes.is_empty() {
+                    self.finish(Op::Reshape { shape }, &[x], out)?;
+                }
+                Ok(())
+            }
+            (Op::Unary(UnaryFn::Clip { min, max }), Some(x), _) if *min == f32::NEG_INFINITY && *max == f32::INFINITY => {
+                self.finish(Op::Reshape { shape }, &[x], out)
+            }
+            (Op::Unary(UnaryFn::Identity), Some(x), _) => self.finish(Op::Reshape { shape }, &[x], out),
+            (Op::Lstm { .. } | Op::Gru { .. } | Op::Rnn { .. }, ..) => self.recurrent(node),
+            _ => self.push(node),
+        }
+    }
+
+    fn scaled(&mut self, x: ValueId, factor: f32) -> Result<ValueId, EvalError> {
+        let shape = self.shape(x);
+        let factor = self.scalar(factor);
+        self.binary(BinaryFn::Mul, x, factor, &shape)
+    }
+
+    /// Multiplies axis `axis` of `x` by `matrix` of shape `[in, out]`.
+    fn linear_map(&mut self, x: ValueId, axis: usize, matrix: Tensor, out: Option<ValueId>) -> Result<ValueId, EvalError> {
+        let rank = self.shape(x).len();
+        let mut perm: Vec<usize> = (0..rank).collect();
+        perm.swap(axis, rank - 1);
+        let identity = axis + 1 == rank;
+        let matrix = self.new_constant(matrix, false);
+        let moved = if identity { x } else { self.transpose(x, &perm)? };
+        match (identity, out) {
+            (true, Some(out)) => self.finish(Op::MatMul, &[moved, matrix], out).map(|()| out),
+            (true, None) => self.matmul(moved, matrix),
+            (false, Some(out)) => {
+                let y = self.matmul(moved, matrix)?;
+                self.finish(Op::Transpose { perm }, &[y], out).map(|()| out)
+            }
+            (false, None) => {
+                let y = self.matmul(moved, matrix)?;
+                self.transpose(y, &perm)
+            }
+        }
+    }
+
+    fn reduce(
+        &mut self,
+        function: ReduceFn,
+        axes: &[usize],
+        keepdims: bool,
+        x: ValueId,
+        out: ValueId,
+        node: Node,
+    ) -> Result<(), EvalError> {
+        let from = self.shape(x);
+        let shape = self.shape(out);
+        let op = |function, keepdims| Op::Reduce { function, axes: axes.to_vec(), keepdims };
+        match function {
+            ReduceFn::L1 => {
+                let y = self.unary(UnaryFn::Abs, x)?;
+                self.finish(op(ReduceFn::Sum, keepdims), &[y], out)
+            }
+            ReduceFn::SumSquare => {
+                let y = self.binary(BinaryFn::Mul, x, x, &from)?;
+                self.finish(op(ReduceFn::Sum, keepdims), &[y], out)
+            }
+            ReduceFn::L2 => {
+                let y = self.binary(BinaryFn::Mul, x, x, &from)?;
+                let y = self.emit(op(ReduceFn::Sum, keepdims), &[y], DType::F32, &shape)?;
+                self.finish(Op::Unary(UnaryFn::Sqrt), &[y], out)
+            }
+            ReduceFn::LogSum => {
+                let y = self.emit(op(ReduceFn::Sum, keepdims), &[x], DType::F32, &shape)?;
+                self.finish(Op::Unary(UnaryFn::Log), &[y], out)
+            }
+            ReduceFn::LogSumExp => {
+                let mut kept = from.clone();
+                for &a in axes {
+                    kept[a] = 1;
+                }
+                let m = self.emit(op(ReduceFn::Max, true), &[x], DType::F32, &kept)?;
+                let d = self.binary(BinaryFn::Sub, x, m, &from)?;
+                let e = self.unary(UnaryFn::Exp, d)?;
+                let s = self.emit(op(ReduceFn::Sum, true), &[e], DType::F32, &kept)?;
+                let l = self.unary(UnaryFn::Log, s)?;
+                let y = self.binary(BinaryFn::Add, l, m, &kept)?;
+                self.finish(Op::Reshape { shape }, &[y], out)
+            }
+            ReduceFn::Min => {
+                let y = self.unary(UnaryFn::Neg, x)?;
+                let y = self.emit(op(ReduceFn::Max, keepdims), &[y], DType::F32, &shape)?;
+                self.finish(Op::Unary(UnaryFn::Neg), &[y], out)
+            }
+            ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Max | ReduceFn::Prod => self.push(node),
+        }
+    }
+
+    fn power(&mut self, a: ValueId, b: ValueId, out: ValueId, shape: &[usize], node: Node) -> Result<(), EvalError> {
+        let exponent = self.constant(b).map(|t| t.to_f32_vec()).filter(|v| !v.is_empty() && v.iter().all(|x| *x == v[0])).map(|v| v[0]);
+        if self.shape(a) != shape {
+            return self.push(node);
+        }
+        let mul = Op::Binary(BinaryFn::Mul);
+        match exponent {
+            Some(1.0) => self.finish(Op::Reshape { shape: shape.to_vec() }, &[a], out),
+            Some(2.0) => self.finish(mul, &[a, a], out),
+            Some(3.0) => {
+                let square = self.binary(BinaryFn::Mul, a, a, shape)?;
+                self.finish(mul, &[square, a], out)
+            }
+            Some(0.5) => self.finish(Op::Unary(UnaryFn::Sqrt), &[a], out),
+            Some(-1.0) => self.finish(Op::Unary(UnaryFn::Reciprocal), &[a], out),
+            _ => self.push(node),
+        }
+    }
+}
+
+fn identity(n: usize) -> Result<Tensor, EvalError> {
+    let mut values = vec![0.0; n * n];
+    for i in 0..n {
+        values[i * n + i] = 1.0;
+    }
+    Tensor::new(vec![n, n], Data::F32(values))
+}
+
+fn single(mut results: Vec<Tensor>) -> Result<Tensor, EvalError> {
+    results.pop().ok_or_else(|| EvalError::Invalid("operator without result".into()))
+}
