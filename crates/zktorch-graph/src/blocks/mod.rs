@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports)] // until the lowering of graphs calls every block
 
 mod accumulator;
+mod cells;
 mod compare;
 mod divide;
 mod error;

@@ -1,7 +1,9 @@
 //! LayerNorm, RMSNorm, InstanceNorm, GroupNorm and L2 normalisation.
 
-use super::{BlockError, Lowering};
-use crate::tensor::{Format, QTensor};
+use super::cells::{LIMIT_BITS, bit_length, ceil_log2, check_range, check_terms, checked_cells, letters, limbs, negated};
+use super::{BlockError, Lowering, requantize};
+use crate::tensor::{Accumulator, Format, QTensor};
+use zktorch_program::{Part, Step, Term};
 
 /// A real parameter of a normalisation, private to the model's owner.
 #[derive(Clone, Debug)]
@@ -31,21 +33,217 @@ pub(crate) struct Norm {
     pub beta: Option<Affine>,
 }
 
+/// `a`: fractional bits of the mean beyond those of `x`.
+const MEAN_BITS: u32 = 2;
+/// `V` is rounded down to this many bits, so that `t²·V` stays below the field's size for every `V`.
+const VARIANCE_BITS: u32 = 44;
+/// Width of `γ'` and `β'` without sign.
+const PARAMETER_BITS: i32 = 14;
+
 /// `γ·(x - μ)/sqrt(mean((x - μ)²) + ε) + β` over the inner axes of `x`, in format `out`.
 ///
-/// With `D` elements in a row: `s = Σ x`, `μ = round(4·s/D)`, `c_i = 4·x_i - μ`, `V = floor(Σ c_i² / 2^w) + E` with `E ≥ 1` for ε,
-/// `t = floor(2^h / sqrt(V))`, `out_i = floor((γ'_i·t·c_i + β'_i)/2^q + 1/2)` with `γ'` the integers next to `γ·sqrt(D)·2^(g - w/2)`. Without
-/// `center`, `c_i = x_i`. Relative error about 2^-13 whatever the variance, as long as it is above the resolution of `x`.
+/// With `D` elements in a row and `a = 2` (`a = 0` and `μ = 0` without `center`): `s = Σ x`, `μ = round(2^a·s/D)`, `c_i = 2^a·x_i - μ`,
+/// `V = floor(Σ c_i² / 2^w) + E` with `E ≥ 1` for ε, `t = floor(2^h / sqrt(V))`,
+/// `out_i = floor((γ'_i·t·c_i + β'_i)/2^q + 1/2)`, where `γ'` are the integers next to `2^g·γ·sqrt(D)·2^(-w/2)`. `t` is forced by
+/// `0 ≤ 2^(2h) - t²·V` and `0 ≤ (t+1)²·V - 2^(2h) - 1`. It has at least 12 bits for the largest variance that the bounds of `x` admit, and
+/// one more for every factor of 4 below that. `c` is no cell: per element there are the output and two remainder limbs.
 ///
 /// LayerNorm: `outer` = the leading axes. InstanceNorm of `[N, C, …]`: `outer` = 2, parameters over axis 1. GroupNorm: view `x` as
 /// `[N, G, C/G, …]`, `outer` = 2, parameters over axes 1 and 2. The result has the shape of `x`.
-pub(crate) fn normalise(
-    ctx: &mut Lowering,
-    node: &str,
-    x: &QTensor,
-    norm: &Norm,
-    out: Format,
-) -> Result<QTensor, BlockError> {
-    let _ = (ctx, x, norm, out);
-    Err(BlockError::unsupported(node, "normalise", ""))
+pub(crate) fn normalise(ctx: &mut Lowering, node: &str, x: &QTensor, norm: &Norm, out: Format) -> Result<QTensor, BlockError> {
+    let shape = x.shape();
+    if norm.outer > shape.len() {
+        return Err(BlockError::Shape { node: node.to_string(), what: "outer axes", expected: vec![norm.outer], got: shape });
+    }
+    let count: usize = shape[norm.outer..].iter().product();
+    let row = Row { shape, outer: norm.outer, count };
+    let (mean, a) = if norm.center { (Some(row.mean(ctx, node, x)?), MEAN_BITS) } else { (None, 0) };
+    let variance = row.variance(ctx, node, x, mean.as_ref(), a, norm)?;
+
+    // γ·sqrt(D)·2^(-w/2), or without sqrt(D) for a norm of sums.
+    let unit = libm::sqrt(if norm.mean { count as f64 } else { 1.0 } / libm::ldexp(1.0, variance.shift as i32));
+    let largest = norm.gamma.as_ref().map_or(unit, |g| unit * magnitude(&g.values));
+    let g = PARAMETER_BITS - exponent(largest);
+    let half_bits = bit_length(variance.v.hi as i128).div_ceil(2);
+    // Two remainder limbs per element if that leaves enough bits for t.
+    let precision = (32 + out.scale - g - half_bits as i32).clamp(12, 16) as u32;
+    let h = precision + half_bits;
+    let t = row.inverse_root(ctx, node, &variance, h)?;
+
+    let scale = h as i32 + g;
+    let all = letters(row.shape.len());
+    let rows = &all[..row.outer];
+    let gamma = match &norm.gamma {
+        Some(p) => Some((parameter(ctx, node, p, &row.shape, unit, g)?, p.axes.iter().map(|&d| d as u8).collect::<Vec<u8>>())),
+        None => None,
+    };
+    let coeff = if gamma.is_some() { 1 } else { round(unit, g) };
+    let mut y = Accumulator::zero(&row.shape, scale);
+    let mut push = |coeff: i128, factor: &QTensor, factor_letters: &[u8]| match &gamma {
+        Some((gamma, l)) => y.push(coeff, &[(factor, factor_letters), (&t, rows), (gamma, l)]),
+        None => y.push(coeff, &[(factor, factor_letters), (&t, rows)]),
+    };
+    push(coeff << a, x, &all);
+    if let Some(mean) = &mean {
+        push(-coeff, mean, rows);
+    }
+    if let Some(p) = &norm.beta {
+        let bits = (PARAMETER_BITS - exponent(magnitude(&p.values))).min(scale);
+        let beta = parameter(ctx, node, p, &row.shape, 1.0, bits)?;
+        let l: Vec<u8> = p.axes.iter().map(|&d| d as u8).collect();
+        y.push(1i128 << (scale - bits).min(100), &[(&beta, &l)]);
+    }
+    requantize(ctx, node, &y, out)
+}
+
+/// Largest absolute value, 1 if all are 0.
+fn magnitude(values: &[f64]) -> f64 {
+    let m = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    if m > 0.0 { m } else { 1.0 }
+}
+
+/// `e` with `2^(e-1) ≤ v < 2^e`, for `v > 0`.
+fn exponent(v: f64) -> i32 {
+    libm::frexp(v).1
+}
+
+fn round(v: f64, scale: i32) -> i128 {
+    libm::floor(libm::ldexp(v, scale) + 0.5) as i128
+}
+
+/// `round(values·unit·2^scale)` on the parameter heap.
+fn parameter(ctx: &mut Lowering, node: &str, p: &Affine, shape: &[usize], unit: f64, scale: i32) -> Result<QTensor, BlockError> {
+    let sizes: Vec<usize> = p.axes.iter().map(|&d| shape.get(d).copied().unwrap_or(0)).collect();
+    if sizes.iter().product::<usize>() != p.values.len() {
+        return Err(BlockError::Shape {
+            node: node.to_string(),
+            what: "the parameter of a normalisation",
+            expected: sizes,
+            got: vec![p.values.len()],
+        });
+    }
+    let values: Vec<i64> = p.values.iter().map(|v| round(v * unit, scale) as i64).collect();
+    let (lo, hi) = values.iter().fold((0, 0), |(lo, hi), &v| (v.min(lo), v.max(hi)));
+    let view = ctx.builder.param(&p.name, &sizes, &values);
+    Ok(QTensor { view, scale, lo, hi })
+}
+
+/// Rows to be normalised.
+struct Row {
+    shape: Vec<usize>,
+    outer: usize,
+    count: usize,
+}
+
+/// `V` and what it stands for.
+struct Variance {
+    /// `V ≥ 1`, one cell per row.
+    v: QTensor,
+    /// `w`: `V·2^w` is the sum of squares.
+    shift: u32,
+}
+
+impl Row {
+    fn rows(&self) -> &[usize] {
+        &self.shape[..self.outer]
+    }
+
+    /// `s = Σ x` and `μ = round(2^a·s/D)`, the latter as `round(s·round(2^(a+q)/D) / 2^q)`: exact where `D` is a power of two, and off by
+    /// less than 2^-3 units of `x`·2^a otherwise.
+    fn mean(&self, ctx: &mut Lowering, node: &str, x: &QTensor) -> Result<QTensor, BlockError> {
+        let s = self.sum(ctx, node, x);
+        let q = ceil_log2(self.count) + 19;
+        let factor = ((1i128 << (MEAN_BITS + q)) + self.count as i128 / 2) / self.count as i128;
+        let rows = letters(self.outer);
+        let acc = Accumulator { scale: q as i32, ..Accumulator::contraction(factor, self.rows(), self.outer, &[(&s, &rows)]) };
+        let largest = x.lo.unsigned_abs().max(x.hi.unsigned_abs()) as i128;
+        let bits = bit_length(largest << MEAN_BITS) + 2;
+        let mean = requantize(ctx, node, &acc, Format { scale: 0, bits })?;
+        Ok(mean)
+    }
+
+    fn sum(&self, ctx: &mut Lowering, node: &str, x: &QTensor) -> QTensor {
+        let all = letters(self.shape.len());
+        let (lo, hi) = (x.lo * self.count as i64, x.hi * self.count as i64);
+        let terms = vec![Term::linear(1, x.view.clone(), &all)];
+        QTensor { view: ctx.builder.assign(node, &self.shape, self.outer, terms, lo, hi), scale: 0, lo, hi }
+    }
+
+    /// `V = floor(Σ c² / 2^w) + E`: `Σ c² = 2^w·u + r` with `u` and `r` in limbs, `V = u + E`.
+    fn variance(
+        &self,
+        ctx: &mut Lowering,
+        node: &str,
+        x: &QTensor,
+        mean: Option<&QTensor>,
+        a: u32,
+        norm: &Norm,
+    ) -> Result<Variance, BlockError> {
+        let all = letters(self.shape.len());
+        let rows = &all[..self.outer];
+        // Σ (2^a·x - μ)² = 2^(2a)·Σ x² - 2^(a+1)·μ·Σ x + D·μ².
+        let mut terms = vec![Term::product(1i128 << (2 * a), x.view.clone(), &all, x.view.clone(), &all)];
+        if let Some(mean) = mean {
+            terms.push(Term::product(-(2i128 << a), mean.view.clone(), rows, x.view.clone(), &all));
+            terms.push(Term::product(self.count as i128, mean.view.clone(), rows, mean.view.clone(), rows));
+        }
+        let largest = if mean.is_some() {
+            // A row's variance is at most the square of half its range; the rounded mean adds less than 1 to each square root.
+            ((x.hi as i128 - x.lo as i128) << a) / 2 + 2
+        } else {
+            x.lo.unsigned_abs().max(x.hi.unsigned_abs()) as i128
+        };
+        let bits = bit_length((largest * largest).saturating_mul(self.count as i128)).max(1);
+        let shift = bits.saturating_sub(VARIANCE_BITS);
+        let kept = limbs(bits - shift);
+        let mut parts: Vec<Part> = kept.iter().map(|p| Part { weight: p.weight << shift, ..*p }).collect();
+        if shift > 0 {
+            parts.extend(limbs(shift));
+        }
+        let digits = ctx.builder.decompose(node, &self.shape, self.outer, terms, &parts);
+        let scale = 2 * (x.scale + a as i32) - shift as i32;
+        let count = if norm.mean { self.count as f64 } else { 1.0 };
+        let eps = libm::floor(libm::ldexp(norm.eps * count, scale) + 0.5).clamp(1.0, 9e18) as i64;
+        let hi = (1i64 << (bits - shift)) - 1;
+        if bit_length(eps as i128 + hi as i128) > 50 {
+            return Err(BlockError::unsupported(
+                node,
+                format!("ε = {}, which is {eps} units of the variance", norm.eps),
+                "lower the scale of the input",
+            ));
+        }
+        let mut terms: Vec<Term> = kept.iter().zip(&digits).map(|(p, d)| Term::linear(p.weight, d.clone(), rows)).collect();
+        terms.push(Term::constant(eps as i128));
+        let (lo, hi) = (eps, eps + hi);
+        let view = ctx.builder.assign(node, self.rows(), self.outer, terms, lo, hi);
+        Ok(Variance { v: QTensor { view, scale: 0, lo, hi }, shift })
+    }
+
+    /// `t = floor(2^h / sqrt(V))`.
+    fn inverse_root(&self, ctx: &mut Lowering, node: &str, variance: &Variance, h: u32) -> Result<QTensor, BlockError> {
+        let v = &variance.v;
+        let largest = libm::ldexp(1.0, h as i32) / libm::sqrt(v.lo as f64);
+        // One more than the float says, in case it was rounded down to a power of two.
+        let bits = bit_length(largest as i128 + 1);
+        let width = 2 * bits + bit_length(v.hi as i128) + 1;
+        if width > LIMIT_BITS || h > 48 {
+            return Err(BlockError::TooWide { node: node.to_string(), what: "the inverse root", bits: width });
+        }
+        let view = checked_cells(ctx, self.rows(), 0, bits);
+        ctx.builder.step(Step::InverseSqrt { node: node.to_string(), value: v.view.clone(), shift: h, out: view.clone() });
+        check_range(ctx, node, &view, 0, bits);
+        let rows = letters(self.outer);
+        let square = Term::product(-1, view.clone(), &rows, view.clone(), &rows).times(v.view.clone(), &rows);
+        let below = vec![Term::constant(1i128 << (2 * h)), square];
+        let mut above = negated(&below);
+        above.push(Term::product(2, view.clone(), &rows, v.view.clone(), &rows));
+        above.push(Term::linear(1, v.view.clone(), &rows));
+        above.push(Term::constant(-1));
+        // Both are less than (2t + 1)·V ≤ 2·2^h·sqrt(V) + V.
+        let root = libm::ceil(libm::sqrt(v.hi as f64)) as i128;
+        let rest = bit_length((2i128 << h) * root + v.hi as i128);
+        check_terms(ctx, node, self.rows(), self.outer, below, rest);
+        check_terms(ctx, node, self.rows(), self.outer, above, rest);
+        Ok(QTensor { view, scale: 0, lo: 0, hi: (1i64 << bits) - 1 })
+    }
 }

@@ -1,7 +1,9 @@
 //! Rescaling by powers of two.
 
+use super::cells::{Top, check_width, checked_cells, check_range, decompose_rounded, letters};
 use super::{BlockError, Lowering};
 use crate::tensor::{Accumulator, Format, QTensor};
+use zktorch_program::{Part, Term};
 
 /// `y = floor(acc / 2^s + 1/2)` with `s = acc.scale - out.scale`, as cells of format `out` (`bits ≤ 32`).
 ///
@@ -14,6 +16,59 @@ pub(crate) fn requantize(
     acc: &Accumulator,
     out: Format,
 ) -> Result<QTensor, BlockError> {
-    let _ = (ctx, acc, out);
-    Err(BlockError::unsupported(node, "requantize", ""))
+    if !(2..=32).contains(&out.bits) {
+        return Err(BlockError::unsupported(
+            node,
+            format!("an output of {} bits; 2 to 32 are possible", out.bits),
+            "choose a width in that range",
+        ));
+    }
+    check_width(node, "the accumulator", acc)?;
+    let shift = acc.scale - out.scale;
+    let fine;
+    let acc = if shift < 0 {
+        if shift < -64 {
+            return Err(BlockError::unsupported(
+                node,
+                format!("a rescale by 2^{}", -shift),
+                "choose scales that differ by at most 64 bits",
+            ));
+        }
+        fine = acc.clone().rescaled(out.scale);
+        check_width(node, "the accumulator", &fine)?;
+        &fine
+    } else {
+        acc
+    };
+    let s = shift.max(0) as u32;
+    if s == 0 && acc.lo >= out.lo() as i128 && acc.hi <= out.hi() as i128 {
+        if let Some(tensor) = acc.as_tensor() {
+            return Ok(tensor);
+        }
+        let (lo, hi) = (acc.lo as i64, acc.hi as i64);
+        let view = ctx.builder.assign(node, &acc.sizes, acc.outputs, acc.terms.clone(), lo, hi);
+        return Ok(QTensor { view, scale: out.scale, lo, hi });
+    }
+    let shape = acc.shape().to_vec();
+    let y = QTensor { view: checked_cells(ctx, &shape, out.lo(), out.bits), scale: out.scale, lo: out.lo(), hi: out.hi() };
+    if out.bits <= 16 {
+        let top = [Top { part: Part { weight: 1, lo: out.lo(), bits: out.bits }, view: y.view.clone() }];
+        decompose_rounded(ctx, node, acc, s, &top);
+    } else {
+        // A wide result is a sum of two digits, each with its own table; the sum gets a cell because a tensor is one view.
+        let high = Part { weight: 1 << 16, lo: out.lo() >> 16, bits: out.bits - 16 };
+        let low = Part { weight: 1, lo: 0, bits: 16 };
+        let tops: Vec<Top> = [high, low]
+            .into_iter()
+            .map(|part| {
+                let table = ctx.builder.range_table(part.lo, part.bits);
+                Top { part, view: ctx.builder.column_cells(table, &shape).swap_remove(0) }
+            })
+            .collect();
+        decompose_rounded(ctx, node, acc, s, &tops);
+        let all = letters(shape.len());
+        let terms = tops.iter().map(|t| Term::linear(t.part.weight, t.view.clone(), &all)).collect();
+        ctx.builder.assign_into(node, &shape, shape.len(), terms, &y.view, y.lo, y.hi);
+    }
+    Ok(y)
 }
