@@ -27,9 +27,21 @@ pub mod msm;
 mod par;
 pub mod small;
 
-pub use ark_bn254::{Fr, G1Affine, G1Projective, G2Affine};
+pub use ark_bn254::Fr;
+use ark_bn254::{g1, g2};
+use ark_ec::short_weierstrass::{Affine, Projective};
 pub use curve::{
     G1_BYTES, G1_UNCOMPRESSED_BYTES, G2_BYTES, g1_from_bytes, g1_from_uncompressed, g1_to_bytes, g1_to_uncompressed, g2_from_bytes,
     g2_to_bytes, hash_to_g1,
 };
 pub use field::{FR_BYTES, batch_inverse, fr_from_bytes, fr_from_i64, fr_from_i128, fr_from_wide_bytes, fr_to_bytes, hash_to_fr};
+
+// The same types as arkworks' aliases, but spelt without a projection through the pairing's configuration, which makes
+// shorter compiler messages.
+
+/// A point of G1 in affine coordinates.
+pub type G1Affine = Affine<g1::Config>;
+/// A point of G1 in Jacobian coordinates.
+pub type G1Projective = Projective<g1::Config>;
+/// A point of G2 in affine coordinates.
+pub type G2Affine = Affine<g2::Config>;
