@@ -80,6 +80,11 @@ pub struct Constraint {
     pub c: Lc,
 }
 
+/// log2 of the padded number of `constraints`.
+pub fn bits(constraints: usize) -> usize {
+    constraints.max(2).next_power_of_two().trailing_zeros() as usize
+}
+
 /// The constraints collected while the protocol runs; prover and verifier collect the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Circuit {
@@ -87,6 +92,8 @@ pub struct Circuit {
     pub constraints: Vec<Constraint>,
     /// Number of committed rows so far.
     pub rows: usize,
+    /// The wires in use, ascending; the others only fill up rows.
+    pub wires: Vec<Wire>,
 }
 
 impl Circuit {
@@ -102,7 +109,9 @@ impl Circuit {
     pub fn allocate(&mut self, n: usize) -> Vec<Wire> {
         let first = self.rows * ROW;
         self.rows += n.div_ceil(ROW);
-        (first..first + n).map(|i| Wire(i as u32)).collect()
+        let wires: Vec<Wire> = (first..first + n).map(|i| Wire(i as u32)).collect();
+        self.wires.extend_from_slice(&wires);
+        wires
     }
     /// log2 of the padded number of wires.
     pub fn wire_bits(&self) -> usize {
@@ -110,6 +119,6 @@ impl Circuit {
     }
     /// log2 of the padded number of constraints.
     pub fn constraint_bits(&self) -> usize {
-        self.constraints.len().max(2).next_power_of_two().trailing_zeros() as usize
+        bits(self.constraints.len())
     }
 }

@@ -2,7 +2,11 @@
 
 use crate::circuit::Lc;
 use ark_ff::{AdditiveGroup, Field};
-use zktorch_algebra::{Fr, mle::eq_table};
+use zktorch_algebra::{
+    Fr,
+    mle::eq_table,
+    small::{SmallAccumulator, dot_small},
+};
 use zktorch_program::{Axis, Program, Source, View};
 
 /// The weight of one axis of a claim.
@@ -76,33 +80,111 @@ pub fn resolve<'a>(program: &'a Program, publics: &'a [Vec<i64>], view: &View) -
     }
 }
 
-/// `Σ_{i in box} Π_d w_d(i_d) · values[offset + Σ stride·i]` by direct summation. Cost: one multiplication per index.
-pub fn evaluate_known(values: &[i64], offset: usize, axes: &[(Axis, Weight)]) -> Fr {
-    // Axes of stride 0 only scale the sum.
-    let mut scale = Fr::ONE;
-    let mut inner: Vec<(Axis, Vec<Fr>)> = Vec::new();
-    for (axis, weight) in axes {
-        let table = weight.table(axis.size);
-        if axis.stride == 0 {
-            scale *= table.iter().sum::<Fr>();
-        } else {
-            inner.push((*axis, table));
+/// `Σ_{i in box} Π_d w_d(i_d) · values[offset + Σ stride·i]` by direct summation. Cost: one small multiplication per index.
+pub fn weighted_sum(values: &[i64], offset: usize, axes: &[(Axis, Weight)]) -> Fr {
+    let axes: Vec<(Axis, Vec<Fr>)> = axes.iter().map(|(axis, weight)| (*axis, weight.table(axis.size))).collect();
+    Window::new(axes).sum(values, offset)
+}
+
+/// A weighted window, prepared for summation at many offsets.
+pub(crate) struct Window {
+    /// Factor from the axes of stride 0.
+    scale: Fr,
+    /// Outer axes with their weights.
+    outer: Vec<(usize, Vec<Fr>)>,
+    /// Cells of the innermost block, relative to its start, and their weights.
+    block: Vec<usize>,
+    weights: Vec<Fr>,
+    /// The block is a run of neighbouring cells.
+    contiguous: bool,
+}
+
+/// Blocks of about this many cells are summed with one table of weights.
+const BLOCK: usize = 256;
+
+impl Window {
+    pub(crate) fn new(axes: Vec<(Axis, Vec<Fr>)>) -> Window {
+        let mut scale = Fr::ONE;
+        let mut outer = Vec::new();
+        for (axis, table) in axes {
+            match (axis.stride, axis.size) {
+                // Repeating the same cell only scales the sum, and so does a single index.
+                (0, _) | (_, 1) => scale *= table.iter().sum::<Fr>(),
+                _ => outer.push((axis.stride, table)),
+            }
         }
+        let (mut block, mut weights) = (vec![0usize], vec![Fr::ONE]);
+        while let Some((stride, table)) = outer.last() {
+            if block.len() * table.len() > BLOCK && block.len() > 1 {
+                break;
+            }
+            let cells = (0..table.len()).flat_map(|i| block.iter().map(move |c| c + i * stride)).collect();
+            weights = table.iter().flat_map(|t| weights.iter().map(move |w| *w * t)).collect();
+            block = cells;
+            outer.pop();
+        }
+        let contiguous = block.iter().enumerate().all(|(i, c)| i == *c);
+        Window { scale, outer, block, weights, contiguous }
     }
-    fn sum(values: &[i64], offset: usize, axes: &[(Axis, Vec<Fr>)]) -> Fr {
-        match axes.split_first() {
-            None => zktorch_algebra::fr_from_i64(values[offset]),
-            Some(((axis, table), [])) => {
-                let mut acc = zktorch_algebra::small::SmallAccumulator::new();
-                for (i, w) in table.iter().enumerate() {
-                    acc.add(values[offset + i * axis.stride], w);
+
+    pub(crate) fn sum(&self, values: &[i64], offset: usize) -> Fr {
+        self.scale * self.outer_sum(values, offset, &self.outer)
+    }
+
+    fn outer_sum(&self, values: &[i64], offset: usize, outer: &[(usize, Vec<Fr>)]) -> Fr {
+        match outer.split_first() {
+            Some(((stride, table), rest)) => {
+                table.iter().enumerate().fold(Fr::ZERO, |acc, (i, w)| acc + *w * self.outer_sum(values, offset + i * stride, rest))
+            }
+            None if self.contiguous => dot_small(&values[offset..offset + self.block.len()], &self.weights),
+            None => {
+                let mut acc = SmallAccumulator::new();
+                for (c, w) in self.block.iter().zip(&self.weights) {
+                    acc.add(values[offset + c], w);
                 }
                 acc.value()
             }
-            Some(((axis, table), rest)) => {
-                table.iter().enumerate().fold(Fr::ZERO, |acc, (i, w)| acc + *w * sum(values, offset + i * axis.stride, rest))
-            }
         }
     }
-    scale * sum(values, offset, &inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zktorch_algebra::{fr_from_i64, hash_to_fr};
+    use zktorch_program::View;
+
+    fn point(seed: u64, n: usize) -> Vec<Fr> {
+        (0..n as u64).map(|i| hash_to_fr(&(seed * 100 + i).to_le_bytes())).collect()
+    }
+
+    #[test]
+    fn weighted_sums_agree_with_the_definition() {
+        let values: Vec<i64> = (0..4000).map(|i| (i * 7919) % 1001 - 500).collect();
+        for (shape, strides) in [
+            (vec![3, 5], vec![5, 1]),
+            (vec![4, 300], vec![300, 1]),
+            (vec![2, 3, 7], vec![0, 1, 3]),
+            (vec![6, 1, 11], vec![1, 9, 6]),
+            (vec![], vec![]),
+        ] {
+            let axes: Vec<(Axis, Weight)> = shape
+                .iter()
+                .zip(&strides)
+                .enumerate()
+                .map(|(d, (&size, &stride))| {
+                    let w = if d == 1 { Weight::Ones } else { Weight::Eq(point(d as u64, index_bits(size))) };
+                    (Axis { size, stride }, w)
+                })
+                .collect();
+            let view = View { source: Source::Params, offset: 17, axes: axes.iter().map(|(a, _)| *a).collect() };
+            let mut weights = vec![Fr::ONE];
+            for (a, w) in &axes {
+                let t = w.table(a.size);
+                weights = weights.iter().flat_map(|x| t.iter().map(move |y| *x * y)).collect();
+            }
+            let want: Fr = view.cells().iter().zip(&weights).map(|(&c, w)| fr_from_i64(values[c]) * w).sum();
+            assert_eq!(weighted_sum(&values, 17, &axes), want);
+        }
+    }
 }

@@ -24,8 +24,23 @@ pub trait Party {
     fn point(&mut self, what: &'static str, value: impl FnOnce() -> G1Affine) -> Result<G1Affine, VerifyError>;
     /// A scalar that is sent in the clear (already masked). `value` runs at the prover only.
     fn scalar(&mut self, what: &'static str, value: impl FnOnce() -> Fr) -> Result<Fr, VerifyError>;
+    /// Points and scalars that a sub-protocol absorbs by itself. `values` runs at the prover only.
+    fn raw(
+        &mut self,
+        what: &'static str,
+        shape: (usize, usize),
+        values: impl FnOnce(&mut Transcript) -> (Vec<G1Affine>, Vec<Fr>),
+    ) -> Result<(Vec<G1Affine>, Vec<Fr>), VerifyError>;
     /// The value of a linear combination; `None` at the verifier.
     fn value(&self, lc: &Lc) -> Option<Fr>;
+    /// Commitments of the hidden rows so far; empty at the prover.
+    fn rows(&self) -> &[G1Affine];
+    /// Values of the wires and blinders of the rows so far; `None` at the verifier.
+    fn secrets(&self) -> Option<(&[Fr], &[Fr])>;
+    /// `n` uniformly random scalars for masks; empty at the verifier.
+    fn random(&mut self, n: usize) -> Vec<Fr>;
+    /// Whether this party reads a proof and so has something to check. The prover and a dry run do not.
+    fn checks(&self) -> bool;
 
     /// Draws a challenge.
     fn challenge(&mut self, label: &'static [u8]) -> Fr {
@@ -99,6 +114,13 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    fn read_scalar(&mut self, what: &'static str) -> Result<Fr, VerifyError> {
+        match self.take::<FR_BYTES>(what)? {
+            Some(bytes) => fr_from_bytes(&bytes).ok_or(VerifyError::BadScalar { what }),
+            None => Ok(Fr::default()),
+        }
+    }
+
     fn read_point(&mut self, what: &'static str) -> Result<G1Affine, VerifyError> {
         match self.take::<G1_BYTES>(what)? {
             Some(bytes) => g1_from_bytes(&bytes).ok_or(VerifyError::BadPoint { what }),
@@ -129,15 +151,34 @@ impl Party for Verifier<'_> {
         Ok(p)
     }
     fn scalar(&mut self, what: &'static str, _: impl FnOnce() -> Fr) -> Result<Fr, VerifyError> {
-        let s = match self.take::<FR_BYTES>(what)? {
-            Some(bytes) => fr_from_bytes(&bytes).ok_or(VerifyError::BadScalar { what })?,
-            None => Fr::default(),
-        };
+        let s = self.read_scalar(what)?;
         self.transcript.absorb_scalar(what.as_bytes(), &s);
         Ok(s)
     }
+    fn raw(
+        &mut self,
+        what: &'static str,
+        (points, scalars): (usize, usize),
+        _: impl FnOnce(&mut Transcript) -> (Vec<G1Affine>, Vec<Fr>),
+    ) -> Result<(Vec<G1Affine>, Vec<Fr>), VerifyError> {
+        let points = (0..points).map(|_| self.read_point(what)).collect::<Result<_, _>>()?;
+        let scalars = (0..scalars).map(|_| self.read_scalar(what)).collect::<Result<_, _>>()?;
+        Ok((points, scalars))
+    }
     fn value(&self, _: &Lc) -> Option<Fr> {
         None
+    }
+    fn rows(&self) -> &[G1Affine] {
+        &self.rows
+    }
+    fn secrets(&self) -> Option<(&[Fr], &[Fr])> {
+        None
+    }
+    fn random(&mut self, _: usize) -> Vec<Fr> {
+        Vec::new()
+    }
+    fn checks(&self) -> bool {
+        matches!(self.source, Source::Proof(_))
     }
 }
 
@@ -192,11 +233,6 @@ mod prover {
                 tamper: None,
             }
         }
-
-        /// A uniformly random scalar.
-        pub fn random(&mut self) -> Fr {
-            random_scalar(&mut self.rng)
-        }
     }
 
     impl<R: RngCore + CryptoRng> Party for Prover<'_, R> {
@@ -239,8 +275,36 @@ mod prover {
             self.proof.extend_from_slice(&fr_to_bytes(&s));
             Ok(s)
         }
+        fn raw(
+            &mut self,
+            _: &'static str,
+            shape: (usize, usize),
+            values: impl FnOnce(&mut Transcript) -> (Vec<G1Affine>, Vec<Fr>),
+        ) -> Result<(Vec<G1Affine>, Vec<Fr>), VerifyError> {
+            let (points, scalars) = values(&mut self.transcript);
+            assert_eq!((points.len(), scalars.len()), shape, "a message has the announced length");
+            for p in &points {
+                self.proof.extend_from_slice(&g1_to_bytes(p));
+            }
+            for s in &scalars {
+                self.proof.extend_from_slice(&fr_to_bytes(s));
+            }
+            Ok((points, scalars))
+        }
         fn value(&self, lc: &Lc) -> Option<Fr> {
             Some(lc.value(&self.wires, Fr::from(1u64)))
+        }
+        fn rows(&self) -> &[G1Affine] {
+            &[]
+        }
+        fn secrets(&self) -> Option<(&[Fr], &[Fr])> {
+            Some((&self.wires, &self.blinders))
+        }
+        fn random(&mut self, n: usize) -> Vec<Fr> {
+            (0..n).map(|_| random_scalar(&mut self.rng)).collect()
+        }
+        fn checks(&self) -> bool {
+            false
         }
     }
 }

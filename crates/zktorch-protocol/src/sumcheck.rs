@@ -23,6 +23,19 @@ pub trait RoundProver {
     fn bind(&mut self, r: Fr);
 }
 
+/// The state of a party that proves nothing.
+#[derive(Debug)]
+pub enum NoProver {}
+
+impl RoundProver for NoProver {
+    fn round(&mut self, _: Fr) -> Vec<Fr> {
+        match *self {}
+    }
+    fn bind(&mut self, _: Fr) {
+        match *self {}
+    }
+}
+
 /// Runs a sumcheck of `rounds` rounds with round polynomials of degree `degree ≥ 2`. Returns the point (first variable first) and the
 /// claim on the polynomial at that point. `state` is present at the prover only.
 pub fn hidden_sumcheck<P: Party, S: RoundProver + ?Sized>(

@@ -1,0 +1,251 @@
+//! The carry automaton: evaluates the multilinear extension of a claim's weight function without touching the vector.
+//!
+//! # Relation
+//! `K(x) = Σ_{i in box: offset + Σ_d stride_d·i_d = x} Π_d w_d(i_d)`; wanted is `K̃(z)`.
+//!
+//! # Protocol
+//! The sum `offset + Σ stride·i` is formed bit by bit from the least significant position. The state is the carry and, for every axis whose size
+//! is no power of two, whether the index bits so far are below those of the size. At each position every axis that has an index bit
+//! there contributes the odd part of its stride; the output bit is weighted by `z`, the index bits by `w`.
+//!
+//! # Cost
+//! (bits of the vector) × (states) × 2^(axes alive at a position) multiplications. The number of states is governed by the odd parts of the
+//! strides: pitches that are multiples of large powers of two keep it small.
+
+use crate::claims::{Weight, index_bits};
+use ark_ff::{AdditiveGroup, Field};
+use std::collections::HashMap;
+use zktorch_algebra::{Fr, mle::sum_of_eq_below};
+use zktorch_program::Axis;
+
+struct Digit {
+    size: usize,
+    bits: usize,
+    /// `None`: every weight is 1.
+    point: Option<Vec<Fr>>,
+    odd: u64,
+    shift: usize,
+    /// Position of the axis' flag, if its size is no power of two.
+    flag: Option<u32>,
+}
+
+/// Merges neighbouring axes that are contiguous with each other, where the weights allow it.
+fn merge(axes: &[(Axis, Weight)]) -> (Fr, Vec<(Axis, Weight)>) {
+    let mut scale = Fr::ONE;
+    let mut out: Vec<(Axis, Weight)> = Vec::new();
+    for (axis, weight) in axes {
+        if axis.stride == 0 || axis.size == 1 {
+            scale *= match weight {
+                Weight::Eq(point) => sum_of_eq_below(point, axis.size),
+                Weight::Ones => Fr::from(axis.size as u64),
+            };
+            continue;
+        }
+        if let Some((last, last_weight)) = out.last_mut()
+            && last.stride == axis.stride * axis.size
+        {
+            match (&mut *last_weight, weight) {
+                (Weight::Eq(a), Weight::Eq(b)) if axis.size.is_power_of_two() => {
+                    a.extend_from_slice(b);
+                    *last = Axis { size: last.size * axis.size, stride: axis.stride };
+                    continue;
+                }
+                (Weight::Ones, Weight::Ones) => {
+                    *last = Axis { size: last.size * axis.size, stride: axis.stride };
+                    continue;
+                }
+                _ => {}
+            }
+        }
+        out.push((*axis, weight.clone()));
+    }
+    (scale, out)
+}
+
+/// `K̃(z)`, most significant bit of `z` first, for a window that lies inside `0..2^z.len()`.
+pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
+    let (scale, axes) = merge(axes);
+    let n = z.len();
+    let mut flags = 0u32;
+    let digits: Vec<Digit> = axes
+        .into_iter()
+        .map(|(axis, weight)| {
+            let shift = axis.stride.trailing_zeros() as usize;
+            let bits = index_bits(axis.size);
+            let flag = (!axis.size.is_power_of_two()).then(|| {
+                flags += 1;
+                flags - 1
+            });
+            let point = match weight {
+                Weight::Eq(p) => Some(p),
+                Weight::Ones => None,
+            };
+            Digit { size: axis.size, bits, point, odd: (axis.stride >> shift) as u64, shift, flag }
+        })
+        .collect();
+    let full: u64 = (1u64 << flags) - 1;
+    // State: carry above the flags.
+    let mut states: HashMap<u64, Fr> = HashMap::from([(0u64, Fr::ONE)]);
+    let last = digits.iter().map(|d| d.shift + d.bits).max().unwrap_or(0).max(n);
+    for t in 0..last {
+        let live: Vec<&Digit> = digits.iter().filter(|d| d.shift <= t && t < d.shift + d.bits).collect();
+        // What each choice of index bits adds, how it changes the flags, and its weight.
+        let mut choices: Vec<(u64, u64, u64, Fr)> = vec![(0, !0, 0, Fr::ONE)];
+        for d in &live {
+            let position = t - d.shift;
+            let size_bit = (d.size >> position) & 1;
+            choices = choices
+                .iter()
+                .flat_map(|&(sum, keep, set, w)| {
+                    [0usize, 1].map(|bit| {
+                        let w = match &d.point {
+                            Some(p) => {
+                                let r = p[d.bits - 1 - position];
+                                w * if bit == 1 { r } else { Fr::ONE - r }
+                            }
+                            None => w,
+                        };
+                        let (mut keep, mut set) = (keep, set);
+                        if let Some(f) = d.flag
+                            && bit != size_bit
+                        {
+                            keep &= !(1 << f);
+                            if bit < size_bit {
+                                set |= 1 << f;
+                            }
+                        }
+                        (sum + if bit == 1 { d.odd } else { 0 }, keep, set, w)
+                    })
+                })
+                .collect();
+        }
+        let offset_bit = if t < usize::BITS as usize { (offset >> t) & 1 } else { 0 } as u64;
+        // With the weight of either output bit.
+        let (zero, one) = if t < n { (Fr::ONE - z[n - 1 - t], z[n - 1 - t]) } else { (Fr::ONE, Fr::ZERO) };
+        let weighted: Vec<(u64, u64, u64, [Fr; 2])> =
+            choices.into_iter().map(|(sum, keep, set, w)| (sum + offset_bit, keep, set, [w * zero, w * one])).collect();
+        let mut next: HashMap<u64, Fr> = HashMap::with_capacity(states.len() * 2);
+        for (state, value) in &states {
+            let (carry, flag) = (state >> flags, state & full);
+            for (sum, keep, set, w) in &weighted {
+                let total = carry + sum;
+                let key = (total >> 1) << flags | ((flag & keep) | set);
+                *next.entry(key).or_insert(Fr::ZERO) += *value * w[(total & 1) as usize];
+            }
+        }
+        states = next;
+    }
+    scale * states.get(&full).copied().unwrap_or(Fr::ZERO)
+}
+
+/// Adds `scale · K` to a table that starts at cell `base` of the vector.
+#[cfg(feature = "prover")]
+pub fn scatter(offset: usize, axes: &[(Axis, Weight)], scale: Fr, base: usize, out: &mut [Fr]) {
+    let mut scale = scale;
+    let mut tables: Vec<(usize, Vec<Fr>)> = Vec::new();
+    for (axis, weight) in axes {
+        let table = weight.table(axis.size);
+        if axis.stride == 0 {
+            scale *= table.iter().sum::<Fr>();
+        } else {
+            tables.push((axis.stride, table));
+        }
+    }
+    tables.sort_by_key(|(stride, _)| std::cmp::Reverse(*stride));
+    // Axes that overlap (windows of a convolution) are convolved into one: fewer cells than index pairs.
+    let mut d = 0;
+    while d + 1 < tables.len() {
+        let (big, small) = (&tables[d], &tables[d + 1]);
+        let ratio = big.0 / small.0;
+        let merged = ratio * (big.1.len() - 1) + small.1.len();
+        if big.0 % small.0 == 0 && merged < big.1.len() * small.1.len() {
+            let mut table = vec![Fr::ZERO; merged];
+            for (i, a) in big.1.iter().enumerate() {
+                for (j, b) in small.1.iter().enumerate() {
+                    table[i * ratio + j] += *a * b;
+                }
+            }
+            tables[d] = (small.0, table);
+            tables.remove(d + 1);
+            d = 0;
+        } else {
+            d += 1;
+        }
+    }
+    fn add(out: &mut [Fr], at: usize, tables: &[(usize, Vec<Fr>)], w: Fr) {
+        match tables.split_first() {
+            None => out[at] += w,
+            Some(((stride, table), [])) => {
+                for (i, t) in table.iter().enumerate() {
+                    out[at + i * stride] += w * t;
+                }
+            }
+            Some(((stride, table), rest)) => {
+                for (i, t) in table.iter().enumerate() {
+                    add(out, at + i * stride, rest, w * t);
+                }
+            }
+        }
+    }
+    add(out, offset - base, &tables, scale);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zktorch_algebra::{hash_to_fr, mle};
+
+    struct Rng(u64);
+    impl Rng {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (self.0 >> 33) as usize % n
+        }
+        fn point(&mut self, n: usize) -> Vec<Fr> {
+            (0..n).map(|_| hash_to_fr(&self.below(1 << 30).to_le_bytes())).collect()
+        }
+    }
+
+    #[test]
+    fn automaton_and_scatter_agree_with_the_definition() {
+        let mut rng = Rng(7);
+        for _ in 0..300 {
+            let n = 4 + rng.below(6);
+            let mut axes: Vec<(Axis, Weight)> = Vec::new();
+            let mut reach = 0;
+            for _ in 0..rng.below(4) {
+                let axis = Axis { size: 1 + rng.below(6), stride: [0, 1, 2, 3, 5, 6, 8, 12][rng.below(8)] };
+                if reach + (axis.size - 1) * axis.stride >= 1 << n {
+                    continue;
+                }
+                reach += (axis.size - 1) * axis.stride;
+                let weight = if rng.below(5) == 0 { Weight::Ones } else { Weight::Eq(rng.point(index_bits(axis.size))) };
+                axes.push((axis, weight));
+            }
+            if rng.below(2) == 0 {
+                axes.sort_by_key(|(a, _)| std::cmp::Reverse(a.stride));
+            }
+            let offset = rng.below((1 << n) - reach);
+            let z = rng.point(n);
+            // By definition.
+            let mut k = vec![Fr::ZERO; 1 << n];
+            let tables: Vec<Vec<Fr>> = axes.iter().map(|(a, w)| w.table(a.size)).collect();
+            let count: usize = axes.iter().map(|(a, _)| a.size).product();
+            for mut flat in 0..count {
+                let (mut x, mut w) = (offset, Fr::ONE);
+                for (d, (a, _)) in axes.iter().enumerate().rev() {
+                    let i = flat % a.size;
+                    flat /= a.size;
+                    x += i * a.stride;
+                    w *= tables[d][i];
+                }
+                k[x] += w;
+            }
+            assert_eq!(evaluate(offset, &axes, &z), mle::evaluate(&k, &z));
+            let three = Fr::from(3u64);
+            let mut got = vec![Fr::ZERO; 1 << n];
+            scatter(offset, &axes, three, 0, &mut got);
+            assert!(got.iter().zip(&k).all(|(g, k)| *g == three * k));
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Einsum identities: one batched sumcheck for all of them.
+//!
+//! # Relation
+//! For every identity `ι` and all output indices `o` in its box, `Σ_t c_t · Σ_k Π_f V_{t,f}[o, k] = 0`.
+//!
+//! # Protocol
+//! | step | prover sends | verifier | code |
+//! | --- | --- | --- | --- |
+//! | 1 | | draws one point, long enough for the output letters of any identity, and `γ` | [`identity_argument`] |
+//! | 2 | hidden values of all one-factor terms at that point | | `Plan::singles` |
+//! | 3 | sumcheck of `Σ_ι γ^ι Σ_t c_t Σ_s eq(r_s, s) Π_f V_{t,f}[s]` over the letters `s` that several factors share | | [`hidden_sumcheck`] |
+//! | 4 | hidden values of every factor at the end, and products of pairs | products, and the end of the sumcheck, in the circuit | `Plan::multis` |
+//!
+//! A letter that occurs in one factor only is bound to the point (an output letter) or summed (a contraction letter) before the sumcheck
+//! starts. Factors that the verifier knows (constants, public tensors) it evaluates itself.
+//!
+//! # Cost and soundness
+//! One small-integer multiplication per cell of every factor, then a sumcheck over shared letters only. Error
+//! `(bits + I + d·rounds) / |F|` for `I` identities, `bits` output variables and degree `d ≤ 4` (Schwartz–Zippel; Thaler 2013 for products).
+//! The identities hold over the integers because the program's audit excludes wrap-around.
+
+use crate::circuit::{Lc, Wire};
+use crate::claims::{Claim, Resolved, Vector, Weight, index_bits, resolve, weighted_sum};
+use crate::error::VerifyError;
+use crate::party::Party;
+use crate::sumcheck::hidden_sumcheck;
+use crate::witness::Witness;
+use ark_ff::{AdditiveGroup, Field};
+use zktorch_algebra::{
+    Fr, fr_from_i128,
+    mle::{eq_eval, sum_of_eq_below},
+};
+use zktorch_program::{Axis, Factor, Identity, Program, Term};
+
+/// A factor whose letters have weights; `None` for a letter that the sumcheck runs over.
+struct Bound<'a> {
+    source: Resolved<'a>,
+    offset: usize,
+    axes: Vec<(Axis, u8, Option<Weight>)>,
+}
+
+impl Bound<'_> {
+    /// The axes with the sumcheck's point filled in.
+    fn weighted(&self, point_of: impl Fn(u8) -> Vec<Fr>) -> Vec<(Axis, Weight)> {
+        self.axes.iter().map(|(axis, letter, weight)| (*axis, weight.clone().unwrap_or_else(|| Weight::Eq(point_of(*letter))))).collect()
+    }
+}
+
+/// A one-factor term.
+struct Single<'a> {
+    weight: Fr,
+    factor: Bound<'a>,
+}
+
+/// A term with several factors.
+struct Multi<'a> {
+    weight: Fr,
+    factors: Vec<Bound<'a>>,
+    /// Letters of the sumcheck, in order, with their numbers of variables.
+    shared: Vec<(u8, usize)>,
+    /// The points of those shared letters that are output letters.
+    eq: Vec<Option<Vec<Fr>>>,
+}
+
+impl Multi<'_> {
+    fn vars(&self) -> usize {
+        self.shared.iter().map(|(_, bits)| bits).sum()
+    }
+    fn has_eq(&self) -> bool {
+        self.eq.iter().any(|e| e.as_ref().is_some_and(|p| !p.is_empty()))
+    }
+}
+
+/// All terms of all identities, at a random point.
+struct Plan<'a> {
+    constant: Fr,
+    singles: Vec<Single<'a>>,
+    multis: Vec<Multi<'a>>,
+}
+
+fn output_bits(identity: &Identity) -> usize {
+    identity.sizes[..identity.outputs].iter().map(|&s| index_bits(s)).sum()
+}
+
+impl<'a> Plan<'a> {
+    fn new(program: &'a Program, publics: &'a [Vec<i64>], point: &[Fr], gamma: Fr) -> Plan<'a> {
+        let mut plan = Plan { constant: Fr::ZERO, singles: Vec::new(), multis: Vec::new() };
+        let mut weight = Fr::ONE;
+        for identity in &program.identities {
+            let mut rest = point;
+            let letters: Vec<Vec<Fr>> = identity.sizes[..identity.outputs]
+                .iter()
+                .map(|&s| {
+                    let (head, tail) = rest.split_at(index_bits(s));
+                    rest = tail;
+                    head.to_vec()
+                })
+                .collect();
+            for term in &identity.terms {
+                plan.term(program, publics, identity, term, &letters, weight);
+            }
+            weight *= gamma;
+        }
+        plan
+    }
+
+    fn term(&mut self, program: &'a Program, publics: &'a [Vec<i64>], identity: &Identity, term: &Term, points: &[Vec<Fr>], weight: Fr) {
+        let count = |l: u8| term.factors.iter().filter(|f| f.letters.contains(&l)).count();
+        // An output letter that does not occur broadcasts the term over its box.
+        let missing =
+            (0..identity.outputs).filter(|&l| count(l as u8) == 0).map(|l| sum_of_eq_below(&points[l], identity.sizes[l])).product::<Fr>();
+        let weight = weight * fr_from_i128(term.coeff) * missing;
+        let mut shared: Vec<(u8, usize)> =
+            (0..identity.sizes.len() as u8).filter(|&l| count(l) > 1).map(|l| (l, index_bits(identity.sizes[l as usize]))).collect();
+        shared.sort();
+        let bind = |f: &Factor| {
+            let source = resolve(program, publics, &f.view);
+            let offset = if let Resolved::Committed(_, offset) = source { offset } else { f.view.offset };
+            let axes = f
+                .view
+                .axes
+                .iter()
+                .zip(&f.letters)
+                .map(|(axis, &l)| {
+                    let weight = if count(l) > 1 {
+                        None
+                    } else if (l as usize) < identity.outputs {
+                        Some(Weight::Eq(points[l as usize].clone()))
+                    } else {
+                        Some(Weight::Ones)
+                    };
+                    (*axis, l, weight)
+                })
+                .collect();
+            Bound { source, offset, axes }
+        };
+        match term.factors.as_slice() {
+            [] => self.constant += weight,
+            [f] => {
+                let factor = bind(f);
+                match factor.source {
+                    Resolved::Known(values) => {
+                        self.constant += weight * weighted_sum(values, factor.offset, &factor.weighted(|_| Vec::new()));
+                    }
+                    Resolved::Committed(..) => self.singles.push(Single { weight, factor }),
+                }
+            }
+            factors => {
+                let eq = shared.iter().map(|&(l, _)| points.get(l as usize).cloned()).collect();
+                self.multis.push(Multi { weight, factors: factors.iter().map(bind).collect(), shared, eq });
+            }
+        }
+    }
+}
+
+/// Proves that all identities of the program hold; leaves claims on committed vectors. `witness` is present at the prover only.
+pub fn identity_argument<P: Party>(
+    party: &mut P,
+    program: &Program,
+    publics: &[Vec<i64>],
+    witness: Option<Witness<'_>>,
+    claims: &mut Vec<Claim>,
+) -> Result<(), VerifyError> {
+    if program.identities.is_empty() {
+        return Ok(());
+    }
+    let bits = program.identities.iter().map(output_bits).max().unwrap_or(0);
+    let point = party.challenges(b"identity point", bits);
+    let gamma = party.challenge(b"identity batch");
+    let plan = Plan::new(program, publics, &point, gamma);
+
+    // One-factor terms.
+    let wires = party.hidden("identity evaluations", plan.singles.len(), || prover::singles(&plan, witness))?;
+    let mut rest = Lc::constant(plan.constant);
+    for (single, &wire) in plan.singles.iter().zip(&wires) {
+        rest.add_wire(single.weight, wire);
+        if let Resolved::Committed(vector, offset) = single.factor.source {
+            claims.push(Claim { vector, offset, axes: single.factor.weighted(|_| Vec::new()), value: Lc::wire(wire) });
+        }
+    }
+    if plan.multis.is_empty() {
+        party.circuit().zero(rest);
+        return Ok(());
+    }
+
+    // Terms with several factors: their sum must be −rest.
+    let rounds = plan.multis.iter().map(Multi::vars).max().unwrap_or(0);
+    let degree = plan.multis.iter().map(|m| m.factors.len() + usize::from(m.has_eq())).max().unwrap_or(2);
+    let mut state = prover::state(&plan, witness, rounds, degree);
+    let (point, end) = hidden_sumcheck(party, "identity sumcheck", rest.scaled(-Fr::ONE), rounds, degree, state.as_mut())?;
+
+    // The factors at the end of the sumcheck.
+    let mut messages = 0;
+    let shapes: Vec<usize> = plan
+        .multis
+        .iter()
+        .map(|m| {
+            let hidden = m.factors.iter().filter(|f| matches!(f.source, Resolved::Committed(..))).count();
+            messages += hidden + hidden.saturating_sub(1);
+            hidden
+        })
+        .collect();
+    let wires = party.hidden("identity factors", messages, || prover::finals(&plan, state.as_ref()))?;
+    let mut wires = wires.into_iter();
+    let mut next = move || wires.next().unwrap_or(Wire(0));
+    let mut total = Lc::zero();
+    let half = Fr::from(2u64).inverse().unwrap_or_default();
+    for (multi, hidden) in plan.multis.iter().zip(shapes) {
+        let own = &point[rounds - multi.vars()..];
+        let mut scale = multi.weight * half.pow([(rounds - multi.vars()) as u64]);
+        let mut tail = own;
+        let mut letters: Vec<(u8, &[Fr])> = Vec::new();
+        for ((letter, bits), eq) in multi.shared.iter().zip(&multi.eq) {
+            let (head, rest) = tail.split_at(*bits);
+            tail = rest;
+            letters.push((*letter, head));
+            if let Some(eq) = eq {
+                scale *= eq_eval(eq, head);
+            }
+        }
+        let point_of = |l: u8| letters.iter().find(|(x, _)| *x == l).map_or_else(Vec::new, |(_, p)| p.to_vec());
+        let mut product: Option<Wire> = None;
+        for factor in &multi.factors {
+            let axes = factor.weighted(point_of);
+            match factor.source {
+                Resolved::Known(values) => scale *= weighted_sum(values, factor.offset, &axes),
+                Resolved::Committed(vector, offset) => {
+                    let wire = next();
+                    claims.push(Claim { vector, offset, axes, value: Lc::wire(wire) });
+                    product = Some(match product {
+                        None => wire,
+                        Some(p) => {
+                            let q = next();
+                            party.circuit().product(Lc::wire(p), Lc::wire(wire), Lc::wire(q));
+                            q
+                        }
+                    });
+                }
+            }
+        }
+        debug_assert!(hidden == 0 || product.is_some());
+        match product {
+            Some(p) => total.add_wire(scale, p),
+            None => total.constant += scale,
+        }
+    }
+    let mut check = end;
+    check.add_scaled(-Fr::ONE, &total);
+    party.circuit().zero(check);
+    Ok(())
+}
+
+#[cfg(feature = "prover")]
+mod prover {
+    use super::*;
+    use crate::claims::Window;
+    use crate::product::{Batch, Join, Term};
+    use rayon::prelude::*;
+    use std::borrow::Cow;
+    use zktorch_algebra::{mle::eq_table, small::combine_rows};
+
+    pub(super) fn singles(plan: &Plan<'_>, witness: Option<Witness<'_>>) -> Vec<Fr> {
+        let witness = witness.expect("the prover has a witness");
+        plan.singles
+            .par_iter()
+            .map(|s| {
+                let cells = cells(&s.factor.source, witness);
+                sum_parallel(&cells, s.factor.offset, s.factor.weighted(|_| Vec::new()))
+            })
+            .collect()
+    }
+
+    /// Splits a large window over its first axis, so that one large tensor does not keep a single thread busy.
+    fn sum_parallel(cells: &[i64], offset: usize, axes: Vec<(Axis, Weight)>) -> Fr {
+        let size: usize = axes.iter().map(|(a, _)| a.size).product();
+        let outer = axes.first().map_or(1, |(a, _)| a.size);
+        if size < 1 << 15 || outer < 2 {
+            return weighted_sum(cells, offset, &axes);
+        }
+        let (axis, weight) = (axes[0].0, axes[0].1.table(outer));
+        let inner = Window::new(axes[1..].iter().map(|(a, w)| (*a, w.table(a.size))).collect());
+        weight.par_iter().enumerate().map(|(i, w)| *w * inner.sum(cells, offset + i * axis.stride)).sum()
+    }
+
+    fn cells<'a>(source: &Resolved<'a>, witness: Witness<'a>) -> Cow<'a, [i64]> {
+        match source {
+            Resolved::Known(values) => Cow::Borrowed(values),
+            Resolved::Committed(Vector::Heap, _) => Cow::Borrowed(witness.heap),
+            Resolved::Committed(Vector::Params, _) => Cow::Borrowed(&witness.parameters.heap),
+            Resolved::Committed(Vector::Matrix(m), _) => Cow::Owned(witness.parameters.matrices[*m].iter().map(|&v| v as i64).collect()),
+        }
+    }
+
+    pub(super) fn state(plan: &Plan<'_>, witness: Option<Witness<'_>>, rounds: usize, degree: usize) -> Option<Batch> {
+        let witness = witness?;
+        let terms = plan
+            .multis
+            .par_iter()
+            .map(|m| {
+                let mut tables: Vec<Vec<Fr>> = m.factors.iter().map(|f| bind(&cells(&f.source, witness), f, &m.shared)).collect();
+                if m.has_eq() {
+                    tables.push(eq_over(m));
+                }
+                Term { coeff: m.weight, tables }
+            })
+            .collect();
+        Some(Batch::new(terms, rounds, degree, Join::Constant))
+    }
+
+    /// `eq(r_s, s)` over the shared letters; 1 for contraction letters.
+    fn eq_over(m: &Multi<'_>) -> Vec<Fr> {
+        m.shared.iter().zip(&m.eq).fold(vec![Fr::ONE], |acc, ((_, bits), eq)| {
+            let t = eq.as_ref().map_or_else(|| vec![Fr::ONE; 1 << bits], |p| eq_table(p));
+            acc.iter().flat_map(|a| t.iter().map(move |b| *a * b)).collect()
+        })
+    }
+
+    /// The factor as a table over the shared letters (padded with zeros), its other letters bound. A shared letter that the factor lacks
+    /// repeats it.
+    fn bind(cells: &[i64], factor: &Bound<'_>, shared: &[(u8, usize)]) -> Vec<Fr> {
+        let bound: Vec<(Axis, Vec<Fr>)> = factor.axes.iter().filter_map(|(a, _, w)| w.as_ref().map(|w| (*a, w.table(a.size)))).collect();
+        let kept: Vec<(Option<Axis>, usize)> = shared
+            .iter()
+            .map(|(l, bits)| (factor.axes.iter().find(|(_, x, w)| x == l && w.is_none()).map(|(a, _, _)| *a), *bits))
+            .collect();
+        let total: usize = kept.iter().map(|(_, bits)| bits).sum();
+        // Offsets of the kept indices, in the order of the table; `None` outside the box.
+        let mut offsets: Vec<Option<usize>> = vec![Some(factor.offset)];
+        for (axis, bits) in &kept {
+            offsets = offsets
+                .iter()
+                .flat_map(|o| {
+                    (0..1usize << bits).map(move |i| match axis {
+                        Some(a) if i >= a.size => None,
+                        Some(a) => o.map(|o| o + i * a.stride),
+                        None => *o,
+                    })
+                })
+                .collect();
+        }
+        debug_assert_eq!(offsets.len(), 1 << total);
+        // Rows of neighbouring cells are combined as rows: one pass over the memory in order.
+        if let Some((Some(a), bits)) = kept.last()
+            && a.stride == 1
+            && a.size >= 16
+            && bound.iter().any(|(b, _)| b.size > 1)
+        {
+            let mut starts = vec![(0usize, Fr::ONE)];
+            for (axis, table) in &bound {
+                starts =
+                    starts.iter().flat_map(|(o, w)| table.iter().enumerate().map(move |(i, t)| (o + i * axis.stride, *w * t))).collect();
+            }
+            let (rows, weights): (Vec<usize>, Vec<Fr>) = starts.into_iter().unzip();
+            let mut out = Vec::with_capacity(1 << total);
+            for first in offsets.chunks(1 << bits) {
+                match first[0] {
+                    Some(o) => out.extend(combine_rows(|i| &cells[o + rows[i]..o + rows[i] + a.size], &weights, a.size)),
+                    None => out.extend(std::iter::repeat_n(Fr::ZERO, a.size)),
+                }
+                out.resize(out.len() + (1 << bits) - a.size, Fr::ZERO);
+            }
+            return out;
+        }
+        let window = Window::new(bound);
+        offsets.par_iter().with_min_len(64).map(|o| o.map_or(Fr::ZERO, |o| window.sum(cells, o))).collect()
+    }
+
+    /// Values of the hidden factors and of their products, term by term.
+    pub(super) fn finals(plan: &Plan<'_>, state: Option<&Batch>) -> Vec<Fr> {
+        let state = state.expect("the prover has a state");
+        let mut out = Vec::new();
+        for (t, m) in plan.multis.iter().enumerate() {
+            let mut product: Option<Fr> = None;
+            for (f, v) in m.factors.iter().zip(state.finals(t)) {
+                if matches!(f.source, Resolved::Committed(..)) {
+                    out.push(v);
+                    product = Some(match product {
+                        None => v,
+                        Some(p) => {
+                            out.push(p * v);
+                            p * v
+                        }
+                    });
+                }
+            }
+        }
+        out
+    }
+}
+
+#[cfg(not(feature = "prover"))]
+mod prover {
+    use super::*;
+    use crate::sumcheck::NoProver;
+
+    pub(super) fn singles(_: &Plan<'_>, _: Option<Witness<'_>>) -> Vec<Fr> {
+        Vec::new()
+    }
+    pub(super) fn state(_: &Plan<'_>, _: Option<Witness<'_>>, _: usize, _: usize) -> Option<NoProver> {
+        None
+    }
+    pub(super) fn finals(_: &Plan<'_>, _: Option<&NoProver>) -> Vec<Fr> {
+        Vec::new()
+    }
+}

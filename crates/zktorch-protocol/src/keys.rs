@@ -1,0 +1,288 @@
+//! Proving and verifying keys.
+
+use crate::claims::index_bits;
+use crate::error::VerifyError;
+use crate::pcs;
+use serde::{Deserialize, Serialize};
+use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, fr_to_bytes, g1_from_bytes, g1_to_bytes};
+use zktorch_program::Program;
+
+/// What a verifier needs: the program, the commitments to the parameters and the reference string's verifier part. It *is* the model's
+/// identity; whoever holds it can say what a proof proves.
+#[derive(Clone, Debug)]
+pub struct VerifyingKey {
+    /// What is proved.
+    pub program: Program,
+    /// Row commitments of the parameter heap.
+    pub params_rows: Vec<G1Affine>,
+    /// Row commitments of each matrix.
+    pub matrix_rows: Vec<Vec<G1Affine>>,
+    /// The reference string's verifier part.
+    pub pcs: pcs::VerifierKey,
+}
+
+/// Encoding of a verifying key.
+#[derive(Serialize, Deserialize)]
+struct Encoded {
+    program: Program,
+    params_rows: Vec<[u8; G1_BYTES]>,
+    matrix_rows: Vec<Vec<[u8; G1_BYTES]>>,
+    pcs: Vec<u8>,
+}
+
+impl VerifyingKey {
+    /// The canonical encoding.
+    pub fn encode(&self) -> Vec<u8> {
+        let rows = |rows: &[G1Affine]| rows.iter().map(g1_to_bytes).collect();
+        let encoded = Encoded {
+            program: self.program.clone(),
+            params_rows: rows(&self.params_rows),
+            matrix_rows: self.matrix_rows.iter().map(|r| rows(r)).collect(),
+            pcs: self.pcs.encode(),
+        };
+        postcard::to_allocvec(&encoded).unwrap_or_default()
+    }
+
+    /// Decodes and validates: points on the curve, a program that passes its audit, as many commitments as the program has rows.
+    pub fn decode(bytes: &[u8]) -> Result<VerifyingKey, VerifyError> {
+        let bad = |why: &str| VerifyError::Key(why.to_string());
+        let encoded: Encoded = postcard::from_bytes(bytes).map_err(|e| VerifyError::Key(format!("it cannot be read: {e}")))?;
+        let rows = |rows: &[[u8; G1_BYTES]]| {
+            rows.iter().map(g1_from_bytes).collect::<Option<Vec<_>>>().ok_or_else(|| bad("a commitment is no canonical curve point"))
+        };
+        let key = VerifyingKey {
+            params_rows: rows(&encoded.params_rows)?,
+            matrix_rows: encoded.matrix_rows.iter().map(|r| rows(r)).collect::<Result<_, _>>()?,
+            pcs: pcs::VerifierKey::decode(&encoded.pcs).map_err(|e| VerifyError::Key(e.to_string()))?,
+            program: encoded.program,
+        };
+        if key.encode() != bytes {
+            return Err(bad("its encoding is not canonical"));
+        }
+        zktorch_program::audit(&key.program).map_err(|e| VerifyError::Key(e.to_string()))?;
+        let program = &key.program;
+        let counts = key.matrix_rows.len() == program.matrices.len()
+            && key.params_rows.len() == program.params_len.div_ceil(1 << program.row_bits)
+            && key.matrix_rows.iter().zip(&program.matrices).all(|(r, m)| r.len() == matrix_row_count(&m.shape, program.row_bits));
+        if !counts {
+            return Err(bad("it has another number of commitments than its program has rows"));
+        }
+        Ok(key)
+    }
+
+    /// The key's digest: the identity of the committed model.
+    pub fn digest(&self) -> [u8; 32] {
+        *blake3::hash(&self.encode()).as_bytes()
+    }
+}
+
+/// log2 of the padded number of cells of a matrix.
+pub fn matrix_bits(shape: &[usize]) -> usize {
+    shape.iter().map(|&s| index_bits(s)).sum()
+}
+
+/// log2 of the row length of a matrix.
+pub(crate) fn matrix_row_bits(shape: &[usize], row_bits: u32) -> usize {
+    matrix_bits(shape).min(row_bits as usize)
+}
+
+/// Number of rows of a matrix.
+pub(crate) fn matrix_row_count(shape: &[usize], row_bits: u32) -> usize {
+    1 << (matrix_bits(shape) - matrix_row_bits(shape, row_bits))
+}
+
+/// What the prover needs beside the model: generators and the blinders of the parameter commitments. Secret.
+#[derive(Clone)]
+pub struct ProvingKey {
+    /// Digest of the verifying key that it belongs to.
+    pub key_digest: [u8; 32],
+    /// The reference string, cut to the powers that this model needs.
+    pub srs: pcs::Srs,
+    /// Blinders of the parameter heap's rows.
+    pub params_blinders: Vec<Fr>,
+    /// Blinders of each matrix' rows.
+    pub matrix_blinders: Vec<Vec<Fr>>,
+}
+
+impl ProvingKey {
+    /// Encoding: digest, then counts (u64 little-endian) and values.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.key_digest.to_vec();
+        let srs = self.srs.encode();
+        out.extend((srs.len() as u64).to_le_bytes());
+        out.extend(srs);
+        out.extend((self.matrix_blinders.len() as u64 + 1).to_le_bytes());
+        for list in std::iter::once(&self.params_blinders).chain(&self.matrix_blinders) {
+            out.extend((list.len() as u64).to_le_bytes());
+            for b in list {
+                out.extend(fr_to_bytes(b));
+            }
+        }
+        out
+    }
+
+    /// Decodes; points are checked to be on the curve.
+    pub fn decode(bytes: &[u8]) -> Result<ProvingKey, VerifyError> {
+        let bad = || VerifyError::Key("the proving key is truncated or malformed".to_string());
+        fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+            let (head, tail) = rest.split_first_chunk::<N>()?;
+            *rest = tail;
+            Some(head)
+        }
+        let mut rest = bytes;
+        let key_digest = *take::<32>(&mut rest).ok_or_else(bad)?;
+        let length = u64::from_le_bytes(*take::<8>(&mut rest).ok_or_else(bad)?) as usize;
+        if length > rest.len() {
+            return Err(bad());
+        }
+        let (srs, tail) = rest.split_at(length);
+        rest = tail;
+        let srs = pcs::Srs::decode(srs).map_err(|e| VerifyError::Key(e.to_string()))?;
+        let lists = u64::from_le_bytes(*take::<8>(&mut rest).ok_or_else(bad)?) as usize;
+        if lists == 0 || lists > rest.len() / 8 {
+            return Err(bad());
+        }
+        let mut blinders = Vec::with_capacity(lists);
+        for _ in 0..lists {
+            let n = u64::from_le_bytes(*take::<8>(&mut rest).ok_or_else(bad)?) as usize;
+            if n > rest.len() / FR_BYTES {
+                return Err(bad());
+            }
+            let mut list = Vec::with_capacity(n);
+            for _ in 0..n {
+                list.push(take::<FR_BYTES>(&mut rest).and_then(fr_from_bytes).ok_or_else(bad)?);
+            }
+            blinders.push(list);
+        }
+        if !rest.is_empty() {
+            return Err(bad());
+        }
+        let params_blinders = blinders.remove(0);
+        Ok(ProvingKey { key_digest, srs, params_blinders, matrix_blinders: blinders })
+    }
+}
+
+/// The cells of a matrix with every axis padded to a power of two.
+#[cfg(feature = "prover")]
+pub(crate) fn padded_matrix(shape: &[usize], values: &[i32]) -> Vec<i64> {
+    let mut out = vec![0i64; 1 << matrix_bits(shape)];
+    let Some((&inner, outer)) = shape.split_last() else {
+        out[0] = values.first().copied().unwrap_or(0) as i64;
+        return out;
+    };
+    let pitch = inner.next_power_of_two();
+    let mut index = vec![0usize; outer.len()];
+    for row in values.chunks(inner.max(1)) {
+        let base = outer.iter().zip(&index).fold(0, |acc, (&size, &i)| acc * size.next_power_of_two() + i) * pitch;
+        for (o, v) in out[base..].iter_mut().zip(row) {
+            *o = *v as i64;
+        }
+        for d in (0..outer.len()).rev() {
+            index[d] += 1;
+            if index[d] < outer[d] {
+                break;
+            }
+            index[d] = 0;
+        }
+    }
+    out
+}
+
+/// Commits to the parameters.
+#[cfg(feature = "prover")]
+mod setup {
+    use super::*;
+    use crate::party::random_scalar;
+    use rand_core::{CryptoRng, RngCore};
+    use zktorch_algebra::{G1Projective, msm};
+    use zktorch_program::Parameters;
+
+    /// Why keys cannot be made.
+    #[derive(Debug, thiserror::Error)]
+    #[non_exhaustive]
+    pub enum SetupError {
+        /// The reference string has too few powers.
+        #[error("E0401: the reference string has {got} powers, this model needs {needed}")]
+        ReferenceString {
+            /// Powers of the reference string.
+            got: usize,
+            /// Powers that the model needs.
+            needed: usize,
+        },
+        /// The program is not sound.
+        #[error("E0402: the program does not pass its audit: {0}")]
+        Audit(String),
+        /// The parameters do not fit the program.
+        #[error("E0403: the parameters do not fit the program: {0}")]
+        Parameters(String),
+    }
+
+    fn check(program: &Program, parameters: &Parameters) -> Result<(), SetupError> {
+        let bad = |why: String| Err(SetupError::Parameters(why));
+        if parameters.heap.len() != program.params_len || parameters.matrices.len() != program.matrices.len() {
+            return bad("another number of values".into());
+        }
+        for block in &program.params {
+            let cells = parameters.heap.get(block.offset..block.offset + block.len).unwrap_or_default();
+            if cells.len() != block.len || cells.iter().any(|v| *v < block.lo || *v > block.hi) {
+                return bad(format!("{} has a value outside {}..={}", block.name, block.lo, block.hi));
+            }
+        }
+        for (m, values) in program.matrices.iter().zip(&parameters.matrices) {
+            if values.len() != m.shape.iter().product::<usize>() {
+                return bad(format!("{} has {} values for shape {:?}", m.name, values.len(), m.shape));
+            }
+            if values.iter().any(|&v| (v as i64) < m.lo || (v as i64) > m.hi) {
+                return bad(format!("{} has a value outside {}..={}", m.name, m.lo, m.hi));
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits to the parameters of a program. Cost: one small-scalar multi-scalar multiplication per row.
+    pub fn setup(
+        program: &Program,
+        parameters: &Parameters,
+        srs: &pcs::Srs,
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<(ProvingKey, VerifyingKey), SetupError> {
+        zktorch_program::audit(program).map_err(|e| SetupError::Audit(e.to_string()))?;
+        check(program, parameters)?;
+        let needed = crate::proof::required_srs_size(program).map_err(|e| SetupError::Audit(e.to_string()))?;
+        if srs.g1.len() < needed {
+            return Err(SetupError::ReferenceString { got: srs.g1.len(), needed });
+        }
+        let mut srs = srs.clone();
+        srs.truncate(needed);
+        let pcs = srs.verifier_key().map_err(|e| SetupError::Audit(e.to_string()))?;
+        let mut commit = |cells: &[i64], row: usize| {
+            let blinders: Vec<Fr> = (0..cells.len().div_ceil(row)).map(|_| random_scalar(rng)).collect();
+            (blinded_rows(&srs.g1, pcs.h, cells, row, &blinders), blinders)
+        };
+        let (params_rows, params_blinders) = commit(&parameters.heap, 1 << program.row_bits);
+        let (mut matrix_rows, mut matrix_blinders) = (Vec::new(), Vec::new());
+        for (m, values) in program.matrices.iter().zip(&parameters.matrices) {
+            let cells = padded_matrix(&m.shape, values);
+            let (rows, blinders) = commit(&cells, 1 << matrix_row_bits(&m.shape, program.row_bits));
+            matrix_rows.push(rows);
+            matrix_blinders.push(blinders);
+        }
+        let key = VerifyingKey { program: program.clone(), params_rows, matrix_rows, pcs };
+        let proving = ProvingKey { key_digest: key.digest(), srs, params_blinders, matrix_blinders };
+        Ok((proving, key))
+    }
+
+    /// `C_i = Σ_j cells[i·row + j] G_j + β_i H`.
+    pub(crate) fn blinded_rows(generators: &[G1Affine], h: G1Affine, cells: &[i64], row: usize, blinders: &[Fr]) -> Vec<G1Affine> {
+        use ark_ec::CurveGroup;
+        let plain = msm::commit_rows(generators, cells, row);
+        let table = msm::FixedBaseTable::new(&[h], 8);
+        let blinded: Vec<G1Projective> = plain.iter().zip(blinders).map(|(c, b)| table.mul_sum(&[(0, *b)]) + *c).collect();
+        G1Projective::normalize_batch(&blinded)
+    }
+}
+
+#[cfg(feature = "prover")]
+pub(crate) use setup::blinded_rows;
+#[cfg(feature = "prover")]
+pub use setup::{SetupError, setup};

@@ -1,0 +1,399 @@
+//! From claims on committed vectors to one polynomial opening.
+//!
+//! # Relation
+//! Vectors `v_j` are committed row by row; wanted is `ṽ_j(r_j) = y_j` for hidden `y_j`.
+//!
+//! # Protocol
+//! | step | prover sends | verifier | code |
+//! | --- | --- | --- | --- |
+//! | 1 | commitment to a uniformly random vector `g` | | [`open_rows`] |
+//! | 2 | | splits `r_j = (hi, lo)`: `u_j = Σ_i eq(hi, i) row_i`, claim `ũ_j(lo) = y_j`; draws `σ` | |
+//! | 3 | sumcheck of `Σ_j σ^j Σ_x u_j(x) eq(lo_j, x)` | | |
+//! | 4 | hidden `ũ_j(r†)` and `g̃(r†)` | end of the sumcheck, in the circuit; draws `σ'` | |
+//! | 5 | `v = Σ_j σ'^j ũ_j(r†) + g̃(r†)` in the clear | the same, in the circuit; a public claim on `Σ_j σ'^j Σ_i eq·C_{j,i} + C_g` | |
+//! | 6 | with the decider's claims: a sumcheck in the clear to one point `r‡`, the values there | its rounds and its end | [`open_batch`] |
+//! | 7 | the folded blinder, one multilinear KZG opening | one multi-scalar multiplication, one pairing check | [`crate::pcs`] |
+//!
+//! Vectors shorter than others count as padded with zeros: `Π (1 − x_i)` over the leading variables.
+//!
+//! # Cost and soundness
+//! Prover: one multiplication of a small integer per cell and claim (step 2), then work of the length of a row. Error `(J + 2·rounds)/|F|` for each
+//! batching step, and the binding of the commitments (q-SDH, AGM). `g` makes `v`, the folded blinder and everything that the clear
+//! steps show of `Σ σ'^j u_j` uniformly random.
+
+use crate::circuit::{Lc, ROW};
+use crate::claims::Vector;
+use crate::error::VerifyError;
+use crate::party::Party;
+use crate::pcs;
+use crate::reduce::PointClaim;
+use crate::sumcheck::hidden_sumcheck;
+use ark_ff::{AdditiveGroup, Field};
+use zktorch_algebra::{
+    Fr, G1Affine,
+    mle::{eq_eval, eq_index},
+};
+
+/// A vector that is committed row by row.
+#[derive(Clone, Copy, Debug)]
+pub struct RowVector<'a> {
+    /// The vector.
+    pub vector: Vector,
+    /// log2 of the row length.
+    pub row_bits: usize,
+    /// Row commitments (verifier).
+    pub commitments: &'a [G1Affine],
+    /// Row blinders (prover).
+    pub blinders: &'a [Fr],
+}
+
+/// A claim in the clear: the vector of `2^bits` values behind `commitment` evaluates to `value` at `point`.
+#[derive(Clone, Debug, Default)]
+pub struct OpenClaim {
+    /// The point; its length is the vector's number of variables.
+    pub point: Vec<Fr>,
+    /// The value.
+    pub value: Fr,
+    /// The commitment as a linear combination (verifier).
+    pub commitment: Vec<(Fr, G1Affine)>,
+    /// The vector (prover).
+    pub poly: Vec<Fr>,
+    /// The commitment's blinder (prover).
+    pub blinder: Fr,
+}
+
+/// What the prover needs to open: the cells of every vector, and the generators.
+#[derive(Clone, Copy)]
+pub struct OpeningSecrets<'a> {
+    /// The prover's vectors.
+    pub witness: crate::Witness<'a>,
+    /// Shapes of the matrices.
+    pub program: &'a zktorch_program::Program,
+    /// The reference string.
+    pub srs: &'a pcs::Srs,
+    /// `H`.
+    pub h: G1Affine,
+}
+
+/// Number of rows of random wires that [`crate::decider`] adds.
+pub(crate) const MASK_ROWS: usize = 2;
+
+/// Steps 1 to 5.
+pub fn open_rows<P: Party>(
+    party: &mut P,
+    claims: Vec<PointClaim>,
+    vectors: &[RowVector<'_>],
+    secrets: Option<OpeningSecrets<'_>>,
+) -> Result<OpenClaim, VerifyError> {
+    // Each claim with its vector and the number of high variables.
+    let claims: Vec<(PointClaim, RowVector<'_>, usize)> = claims
+        .into_iter()
+        .filter_map(|c| {
+            let v = vectors.iter().find(|v| v.vector == c.vector)?;
+            let hi = c.point.len().saturating_sub(v.row_bits);
+            Some((c, *v, hi))
+        })
+        .collect();
+    let rounds = claims.iter().map(|(c, _, hi)| c.point.len() - hi).max().unwrap_or(0);
+
+    // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random.
+    let rows = party.circuit().rows + rounds + (claims.len() + 1).div_ceil(ROW) + MASK_ROWS;
+    let constraints = party.circuit().constraints.len() + 2;
+    let mask_bits = rounds.max((rows * ROW).next_power_of_two().trailing_zeros() as usize).max(crate::circuit::bits(constraints));
+    let mut mask = party.random((1 << mask_bits) + 1);
+    let mask_blinder = mask.pop().unwrap_or_default();
+    let mask_commitment = party.point("opening mask", || prover::commit(secrets, &mask, mask_blinder))?;
+
+    let sigma = party.challenge(b"row batch");
+    let mut total = Lc::zero();
+    let mut weight = Fr::ONE;
+    for (claim, _, _) in &claims {
+        total.add_scaled(weight, &claim.value);
+        weight *= sigma;
+    }
+    let combined = prover::combine(&claims, secrets);
+    let mut state = prover::state(&claims, &combined, sigma, rounds, secrets.is_some());
+    let (point, end) = hidden_sumcheck(party, "row sumcheck", total, rounds, 2, state.as_mut())?;
+    let wires = party.hidden("row evaluations", claims.len() + 1, || prover::finals(claims.len(), state.as_ref(), &mask, &point))?;
+    drop(state);
+
+    let second = party.challenge(b"row fold");
+    let mut check = end;
+    let mut sum = Lc::zero();
+    let (mut weight, mut fold) = (Fr::ONE, Fr::ONE);
+    let mut folds = Vec::with_capacity(claims.len());
+    for ((claim, _, hi), &wire) in claims.iter().zip(&wires) {
+        let lo = &claim.point[*hi..];
+        let own = &point[rounds - lo.len()..];
+        let pad = padding(&point[..rounds - lo.len()]);
+        check.add_wire(-weight * pad.square() * eq_eval(lo, own), wire);
+        sum.add_wire(fold * pad, wire);
+        folds.push(fold);
+        weight *= sigma;
+        fold *= second;
+    }
+    if let Some(&wire) = wires.last() {
+        sum.add_wire(Fr::ONE, wire);
+    }
+    party.circuit().zero(check);
+    let known = party.value(&sum);
+    let value = party.scalar("masked evaluation", || known.unwrap_or_default())?;
+    sum.constant -= value;
+    party.circuit().zero(sum);
+
+    // The public claim.
+    let mut commitment = vec![(Fr::ONE, mask_commitment)];
+    let mut blinder = mask_blinder;
+    for ((claim, vector, hi), fold) in claims.iter().zip(&folds) {
+        for (i, c) in vector.commitments.iter().enumerate() {
+            commitment.push((*fold * eq_index(&claim.point[..*hi], i), *c));
+        }
+        for (i, b) in vector.blinders.iter().enumerate() {
+            blinder += *fold * eq_index(&claim.point[..*hi], i) * b;
+        }
+    }
+    let poly = prover::fold(combined, &folds, mask);
+    let mut padded = vec![Fr::ZERO; mask_bits - rounds];
+    padded.extend_from_slice(&point);
+    Ok(OpenClaim { point: padded, value, commitment, poly, blinder })
+}
+
+/// `Π (1 − x_i)`.
+fn padding(point: &[Fr]) -> Fr {
+    point.iter().map(|x| Fr::ONE - x).product()
+}
+
+/// Steps 6 and 7. `srs` is present at the prover only.
+pub fn open_batch<P: Party>(
+    party: &mut P,
+    claims: Vec<OpenClaim>,
+    key: Option<&pcs::VerifierKey>,
+    srs: Option<&pcs::Srs>,
+) -> Result<(), VerifyError> {
+    let sigma = party.challenge(b"opening batch");
+    let rounds = claims.iter().map(|c| c.point.len()).max().unwrap_or(0);
+    let mut claim = Fr::ZERO;
+    let mut weight = Fr::ONE;
+    for c in &claims {
+        claim += weight * c.value;
+        weight *= sigma;
+    }
+    let mut state = prover::clear_state(&claims, sigma, rounds, srs.is_some());
+    let mut point = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let mut c = prover::clear_round(state.as_mut(), claim);
+        let c2 = party.scalar("opening sumcheck", || c.pop().unwrap_or_default())?;
+        let c0 = party.scalar("opening sumcheck", || c.swap_remove(0))?;
+        let r = party.challenge(b"opening round");
+        let c1 = claim - c0.double() - c2;
+        claim = c0 + r * (c1 + r * c2);
+        prover::clear_bind(state.as_mut(), r);
+        point.push(r);
+    }
+    let mut end = Fr::ZERO;
+    let mut weight = Fr::ONE;
+    let mut evaluations = Vec::with_capacity(claims.len());
+    for (j, c) in claims.iter().enumerate() {
+        let e = party.scalar("opening evaluation", || prover::clear_final(state.as_ref(), j))?;
+        let own = &point[rounds - c.point.len()..];
+        let pad = padding(&point[..rounds - c.point.len()]);
+        end += weight * pad.square() * eq_eval(&c.point, own) * e;
+        evaluations.push(pad * e);
+        weight *= sigma;
+    }
+    if party.checks() && end != claim {
+        return Err(VerifyError::BatchedClaims);
+    }
+    let delta = party.challenge(b"opening fold");
+    let mut fold = Fr::ONE;
+    let mut value = Fr::ZERO;
+    let mut blinder = Fr::ZERO;
+    let mut terms: Vec<(Fr, G1Affine)> = Vec::new();
+    for (c, e) in claims.iter().zip(&evaluations) {
+        value += fold * e;
+        blinder += fold * c.blinder;
+        terms.extend(c.commitment.iter().map(|(k, p)| (*k * fold, *p)));
+        fold *= delta;
+    }
+    let blinder = party.scalar("folded blinder", || blinder)?;
+    let shape = pcs::Opening::shape(rounds);
+    let (points, scalars) = party.raw("opening", shape, |transcript| prover::open(&claims, delta, &point, srs, transcript))?;
+    let Some(key) = key.filter(|_| party.checks()) else { return Ok(()) };
+    terms.push((-blinder, key.h));
+    let (scalars_, bases): (Vec<Fr>, Vec<G1Affine>) = terms.into_iter().unzip();
+    let commitment = G1Affine::from(zktorch_algebra::msm::msm(&bases, &scalars_));
+    pcs::verify(key, &commitment, &point, &value, &pcs::Opening { points, scalars }, party.transcript())?;
+    Ok(())
+}
+
+/// Adds vectors that count as padded with zeros: `Σ_j folds_j · vectors_j`.
+#[cfg(feature = "prover")]
+fn add_padded(sum: &mut Vec<Fr>, fold: Fr, vector: &[Fr]) {
+    if sum.len() < vector.len() {
+        sum.resize(vector.len(), Fr::ZERO);
+    }
+    for (s, v) in sum.iter_mut().zip(vector) {
+        *s += fold * v;
+    }
+}
+
+#[cfg(feature = "prover")]
+pub(crate) mod prover {
+    use super::*;
+    use crate::keys::padded_matrix;
+    use crate::product::{Batch, Join, Term};
+    use crate::sumcheck::RoundProver;
+    use crate::transcript::Transcript;
+    use rayon::prelude::*;
+    use zktorch_algebra::{
+        mle::{self, eq_table},
+        small::combine_rows,
+    };
+
+    type Located<'a> = (PointClaim, RowVector<'a>, usize);
+
+    pub(crate) fn commit(secrets: Option<OpeningSecrets<'_>>, values: &[Fr], blinder: Fr) -> G1Affine {
+        let s = secrets.expect("the prover has generators");
+        G1Affine::from(zktorch_algebra::msm::msm(&s.srs.g1, values) + s.h * blinder)
+    }
+
+    /// `u_j` for every claim.
+    pub(super) fn combine(claims: &[Located<'_>], secrets: Option<OpeningSecrets<'_>>) -> Vec<Vec<Fr>> {
+        let Some(s) = secrets else { return Vec::new() };
+        claims
+            .par_iter()
+            .map(|(claim, vector, hi)| {
+                let row = 1usize << (claim.point.len() - hi);
+                let weights = eq_table(&claim.point[..*hi]);
+                let own;
+                let cells: &[i64] = match vector.vector {
+                    Vector::Heap => s.witness.heap,
+                    Vector::Params => &s.witness.parameters.heap,
+                    Vector::Matrix(m) => {
+                        own = padded_matrix(&s.program.matrices[m].shape, &s.witness.parameters.matrices[m]);
+                        &own
+                    }
+                };
+                let rows = cells.len().div_ceil(row);
+                combine_rows(|i| &cells[i * row..((i + 1) * row).min(cells.len())], &weights[..rows], row)
+            })
+            .collect()
+    }
+
+    pub(super) fn state(claims: &[Located<'_>], combined: &[Vec<Fr>], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch> {
+        if !prover {
+            return None;
+        }
+        let mut weight = Fr::ONE;
+        let terms = claims
+            .iter()
+            .zip(combined)
+            .map(|((claim, _, hi), u)| {
+                let coeff = weight;
+                weight *= sigma;
+                Term { coeff, tables: vec![u.clone(), eq_table(&claim.point[*hi..])] }
+            })
+            .collect();
+        Some(Batch::new(terms, rounds, 2, Join::Padded))
+    }
+
+    pub(super) fn finals(n: usize, state: Option<&Batch>, mask: &[Fr], point: &[Fr]) -> Vec<Fr> {
+        let state = state.expect("the prover has a state");
+        let mut out: Vec<Fr> = (0..n).map(|j| state.finals(j)[0]).collect();
+        out.push(mle::evaluate(&mask[..1 << point.len()], point));
+        out
+    }
+
+    pub(super) fn fold(combined: Vec<Vec<Fr>>, folds: &[Fr], mask: Vec<Fr>) -> Vec<Fr> {
+        let mut sum = mask;
+        for (u, f) in combined.iter().zip(folds) {
+            add_padded(&mut sum, *f, u);
+        }
+        sum
+    }
+
+    pub(super) fn clear_state(claims: &[OpenClaim], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch> {
+        if !prover {
+            return None;
+        }
+        let mut weight = Fr::ONE;
+        let terms = claims
+            .iter()
+            .map(|c| {
+                let coeff = weight;
+                weight *= sigma;
+                let mut poly = c.poly.clone();
+                poly.resize(1 << c.point.len(), Fr::ZERO);
+                Term { coeff, tables: vec![poly, eq_table(&c.point)] }
+            })
+            .collect();
+        Some(Batch::new(terms, rounds, 2, Join::Padded))
+    }
+    pub(super) fn clear_round(state: Option<&mut Batch>, claim: Fr) -> Vec<Fr> {
+        state.map_or_else(Vec::new, |s| s.round(claim))
+    }
+    pub(super) fn clear_bind(state: Option<&mut Batch>, r: Fr) {
+        if let Some(s) = state {
+            s.bind(r);
+        }
+    }
+    pub(super) fn clear_final(state: Option<&Batch>, j: usize) -> Fr {
+        state.map_or(Fr::ZERO, |s| s.finals(j)[0])
+    }
+
+    pub(super) fn open(
+        claims: &[OpenClaim],
+        delta: Fr,
+        point: &[Fr],
+        srs: Option<&pcs::Srs>,
+        transcript: &mut Transcript,
+    ) -> (Vec<G1Affine>, Vec<Fr>) {
+        let srs = srs.expect("the prover has a reference string");
+        let mut poly = vec![Fr::ZERO; 1 << point.len()];
+        let mut fold = Fr::ONE;
+        for c in claims {
+            add_padded(&mut poly, fold, &c.poly);
+            fold *= delta;
+        }
+        let opening = pcs::open(srs, &poly, point, transcript).expect("the reference string is as long as set-up made sure");
+        (opening.points, opening.scalars)
+    }
+}
+
+#[cfg(not(feature = "prover"))]
+pub(crate) mod prover {
+    use super::*;
+    use crate::sumcheck::NoProver;
+    use crate::transcript::Transcript;
+
+    type Located<'a> = (PointClaim, RowVector<'a>, usize);
+
+    pub(crate) fn commit(_: Option<OpeningSecrets<'_>>, _: &[Fr], _: Fr) -> G1Affine {
+        G1Affine::identity()
+    }
+    pub(super) fn combine(_: &[Located<'_>], _: Option<OpeningSecrets<'_>>) -> Vec<Vec<Fr>> {
+        Vec::new()
+    }
+    pub(super) fn state(_: &[Located<'_>], _: &[Vec<Fr>], _: Fr, _: usize, _: bool) -> Option<NoProver> {
+        None
+    }
+    pub(super) fn finals(_: usize, _: Option<&NoProver>, _: &[Fr], _: &[Fr]) -> Vec<Fr> {
+        Vec::new()
+    }
+    pub(super) fn fold(_: Vec<Vec<Fr>>, _: &[Fr], _: Vec<Fr>) -> Vec<Fr> {
+        Vec::new()
+    }
+    pub(super) fn clear_state(_: &[OpenClaim], _: Fr, _: usize, _: bool) -> Option<NoProver> {
+        None
+    }
+    pub(super) fn clear_round(_: Option<&mut NoProver>, _: Fr) -> Vec<Fr> {
+        Vec::new()
+    }
+    pub(super) fn clear_bind(_: Option<&mut NoProver>, _: Fr) {}
+    pub(super) fn clear_final(_: Option<&NoProver>, _: usize) -> Fr {
+        Fr::ZERO
+    }
+    pub(super) fn open(_: &[OpenClaim], _: Fr, _: &[Fr], _: Option<&pcs::Srs>, _: &mut Transcript) -> (Vec<G1Affine>, Vec<Fr>) {
+        (Vec::new(), Vec::new())
+    }
+}
