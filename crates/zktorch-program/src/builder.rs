@@ -1,5 +1,6 @@
 //! Makes programs: allocates cells, states relations, records how the prover fills them.
 
+use crate::bounds::{self, Declared};
 use crate::program::{Committed, Constant, Matrix, ParamBlock, Parameters, Program, Public, Region, RegionKind};
 use crate::relation::{Factor, Identity, Lookup, Table, Term};
 use crate::step::{Digit, Step};
@@ -42,6 +43,9 @@ pub struct Builder {
     lookups: Vec<Lookup>,
     identities: Vec<Identity>,
     steps: Vec<Step>,
+    /// Bounds of the columns of each table and of each constant, taken once.
+    column_bounds: Vec<Vec<Option<(i64, i64)>>>,
+    constant_bounds: Vec<(i64, i64)>,
 }
 
 impl Builder {
@@ -60,6 +64,7 @@ impl Builder {
         if let Some(i) = self.tables.iter().position(|t| *t == table) {
             return TableId(i as u32);
         }
+        self.column_bounds.push(bounds::column_bounds(&table));
         self.tables.push(table);
         self.column_regions.push(Vec::new());
         TableId((self.tables.len() - 1) as u32)
@@ -144,6 +149,7 @@ impl Builder {
     pub fn constant(&mut self, name: &str, shape: &[usize], values: Vec<i64>) -> View {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
         let id = ConstantId(self.constants.len() as u32);
+        self.constant_bounds.push(bounds::min_max(&values));
         self.constants.push(Constant { name: name.to_string(), shape: shape.to_vec(), values });
         View::dense(Source::Constant(id), 0, shape)
     }
@@ -227,26 +233,16 @@ impl Builder {
 
     /// Smallest and largest value that a view may have.
     pub fn bounds(&self, view: &View) -> (i128, i128) {
-        self.partial().bounds(view)
-    }
-
-    fn partial(&self) -> Program {
-        // Cheap enough: a program's description is small beside its data.
-        Program {
-            row_bits: 0,
-            heap_len: 0,
-            regions: self.regions.clone(),
-            params_len: self.parameters.heap.len(),
-            params: self.params.clone(),
-            matrices: self.matrices.clone(),
-            constants: self.constants.clone(),
-            publics: self.publics.clone(),
-            committed: self.committed.clone(),
-            tables: self.tables.clone(),
-            multiplicities: Vec::new(),
-            lookups: self.lookups.clone(),
-            identities: self.identities.clone(),
+        Declared {
+            regions: &self.regions,
+            params: &self.params,
+            matrices: &self.matrices,
+            publics: &self.publics,
+            tables: &self.tables,
+            column: |t: TableId, c: usize| self.column_bounds[t.0 as usize].get(c).copied().flatten(),
+            constant: |c: ConstantId| self.constant_bounds[c.0 as usize],
         }
+        .of(view)
     }
 
     /// Lays out the heap and finishes. `row_bits`: log2 of the row length; `None` chooses it from the heap's size.
@@ -283,10 +279,21 @@ impl Builder {
                 base = base.next_multiple_of(row);
             }
         }
-        let mut program = self.partial();
-        program.row_bits = row_bits;
-        program.heap_len = base.next_multiple_of(row).max(row);
-        program.multiplicities = multiplicities;
+        let program = Program {
+            row_bits,
+            heap_len: base.next_multiple_of(row).max(row),
+            regions: self.regions,
+            params_len: self.parameters.heap.len(),
+            params: self.params,
+            matrices: self.matrices,
+            constants: self.constants,
+            publics: self.publics,
+            committed: self.committed,
+            tables: self.tables,
+            multiplicities,
+            lookups: self.lookups,
+            identities: self.identities,
+        };
         Built { program, parameters: self.parameters, steps: self.steps }
     }
 }

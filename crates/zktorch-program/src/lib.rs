@@ -4,19 +4,27 @@
 //! which einsum identities ([`Identity`]) hold between them and which cells are looked up in which [`Table`]. It knows no machine learning, no
 //! cryptography and no files. [`Builder`] makes programs; [`Step`]s compute the heap of one inference.
 
+mod audit;
+mod bounds;
 mod builder;
 mod check;
+mod costs;
+mod cover;
 #[cfg(feature = "prover")]
 mod execute;
 mod program;
 mod relation;
 mod step;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod validate;
 mod view;
 mod witness;
 
+pub use audit::{AuditError, AuditReport, audit};
 pub use builder::{Builder, Built, Part};
 pub use check::{Violation, check};
+pub use costs::{NodeCost, costs};
 #[cfg(feature = "prover")]
 pub use execute::{ExecuteError, StepFlaw, execute, execute_steps};
 pub use program::{Committed, Constant, Matrix, ParamBlock, Parameters, Program, Public, Region, RegionKind};

@@ -142,41 +142,10 @@ impl Program {
         }
     }
 
-    /// Smallest and largest value that any cell of the view may have.
-    pub fn bounds(&self, view: &View) -> (i128, i128) {
-        let widen = |(lo, hi): (i64, i64)| (lo as i128, hi as i128);
-        match view.source {
-            Source::Region(r) => match &self.regions[r.0 as usize].kind {
-                RegionKind::Column { table, column } => match &self.tables[table.0 as usize] {
-                    Table::Rows { view, .. } if *column > 0 => self.bounds(view),
-                    t => t.bounds(*column).map_or((0, 0), widen),
-                },
-                RegionKind::Assigned { lo, hi } => (*lo as i128, *hi as i128),
-                RegionKind::Multiplicity { .. } => (0, i64::MAX as i128),
-            },
-            Source::Params => {
-                let (from, to) = (view.offset, view.end());
-                let touched = self.params.iter().filter(|b| b.offset < to && b.offset + b.len > from);
-                touched.fold((0, 0), |(lo, hi), b| (lo.min(b.lo as i128), hi.max(b.hi as i128)))
-            }
-            Source::Matrix(m) => {
-                let m = &self.matrices[m.0 as usize];
-                (m.lo as i128, m.hi as i128)
-            }
-            Source::Constant(c) => {
-                let v = &self.constants[c.0 as usize].values;
-                (v.iter().min().copied().unwrap_or(0) as i128, v.iter().max().copied().unwrap_or(0) as i128)
-            }
-            Source::Public(p) => {
-                let p = &self.publics[p.0 as usize];
-                (p.lo as i128, p.hi as i128)
-            }
-        }
-    }
-
-    /// Number of lookup sites, over all lookups.
+    /// Number of lookup sites, over all lookups of a valid program.
     pub fn lookup_count(&self) -> usize {
-        self.lookups.iter().map(|l| l.columns[0].axes[..l.index_axes].iter().map(|a| a.size).product::<usize>()).sum()
+        let sites = self.lookups.iter().map(Lookup::sites);
+        sites.fold(0, usize::saturating_add)
     }
 
     /// Number of parameters (dense, without padding).

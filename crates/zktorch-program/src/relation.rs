@@ -132,3 +132,11 @@ pub struct Lookup {
     /// Number of leading axes that run over the sites.
     pub index_axes: usize,
 }
+
+impl Lookup {
+    /// Number of tuples that are looked up, for a lookup of a valid program.
+    pub fn sites(&self) -> usize {
+        let axes = self.columns.first().map_or(&[][..], |v| &v.axes);
+        axes.iter().take(self.index_axes).map(|a| a.size).product()
+    }
+}

@@ -68,7 +68,7 @@ struct Rows<'a> {
     starts: &'a [usize],
 }
 
-/// `Σ_k x[r][k] · y[s][k]` for all pairs.
+/// `Σ_k x[r][k] · y[s][k]` for all pairs. The caller bounded the sums; wrapping operations keep overflow checks out of the vectorised loop.
 #[inline(always)]
 fn tile<const R: usize, const S: usize>(x: [&[i32]; R], y: [&[i32]; S]) -> [[i64; S]; R] {
     const LANES: usize = 4;
@@ -82,7 +82,8 @@ fn tile<const R: usize, const S: usize>(x: [&[i32]; R], y: [&[i32]; S]) -> [[i64
         for r in 0..R {
             for s in 0..S {
                 for l in 0..LANES {
-                    lanes[r][s][l] += x[r][k + l] as i64 * y[s][k + l] as i64;
+                    let product = (x[r][k + l] as i64).wrapping_mul(y[s][k + l] as i64);
+                    lanes[r][s][l] = lanes[r][s][l].wrapping_add(product);
                 }
             }
         }
