@@ -1,1 +1,25 @@
 //! ONNX import for zktorch.
+//!
+//! [`import`] reads a model file and returns a [`Graph`] with static shapes and resolved attributes. Operator sets 7 to 25 of
+//! `ai.onnx` are accepted, and a few operators of `ai.onnx.ml`; see [`supported_operators`]. Anything unknown – an operator, an
+//! attribute, a value of an attribute – is an error that lists all such places, never ignored.
+//!
+//! Element types are widened: all integers become `i64` and all floats `f32`. Dropout and conversions between widths therefore
+//! disappear, and wrap-around or rounding to a narrower type is not reproduced.
+
+mod attributes;
+mod builder;
+mod check;
+mod error;
+mod import;
+mod lower;
+mod patterns;
+pub mod proto;
+mod schema;
+mod tensor;
+
+pub use error::{ImportError, Unsupported};
+pub use import::{ImportOptions, import, import_bytes};
+pub use schema::{Operator, supported_operators};
+#[doc(no_inline)]
+pub use zktorch_float::Graph;

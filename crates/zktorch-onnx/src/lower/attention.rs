@@ -1,0 +1,168 @@
+//! Attention, written out as products, scaling, mask and softmax.
+
+use super::{Ctx, Lowered};
+use crate::ImportError;
+use zktorch_float::{BinaryFn, DType, Data, Op, UnaryFn, ValueId};
+
+pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
+    match ctx.kind() {
+        "Attention" => Some(attention(ctx)),
+        "RotaryEmbedding" => Some(rotary(ctx)),
+        _ => None,
+    }
+}
+
+/// Operand `id` as `[batch, heads, length, size]`; a tensor of three axes has the heads inside its last one.
+fn heads(ctx: &mut Ctx<'_>, id: ValueId, attribute: &str) -> Result<ValueId, ImportError> {
+    match ctx.shape(id).as_slice() {
+        [_, _, _, _] => Ok(id),
+        &[batch, length, width] => {
+            let count = ctx.attrs.required(ctx.attrs.int(attribute), attribute)?;
+            let count = usize::try_from(count).unwrap_or(0);
+            ctx.ensure(count > 0 && width % count == 0, || format!("{count} heads of a width of {width}"))?;
+            let split = ctx.reshape(id, vec![batch, length, count, width / count])?;
+            ctx.emit(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[split])
+        }
+        other => Err(ctx.error(format!("operand of shape {other:?}, expected three or four axes"))),
+    }
+}
+
+/// Repeats each head of keys or values so that every query head has its own.
+fn share(ctx: &mut Ctx<'_>, id: ValueId, query_heads: usize) -> Result<ValueId, ImportError> {
+    let &[batch, count, length, size] = ctx.shape(id).as_slice() else {
+        return Err(ctx.error("keys and values should have four axes"));
+    };
+    if count == query_heads {
+        return Ok(id);
+    }
+    ctx.ensure(count > 0 && query_heads % count == 0, || format!("{query_heads} query heads share {count}"))?;
+    let group = query_heads / count;
+    let column = ctx.reshape(id, vec![batch, count, 1, length, size])?;
+    let wide = ctx.emit(Op::Expand { shape: vec![batch, count, group, length, size] }, &[column])?;
+    ctx.reshape(wide, vec![batch, query_heads, length, size])
+}
+
+fn attention(ctx: &mut Ctx<'_>) -> Lowered {
+    let flat = ctx.shape(ctx.input(0)?).len() == 3;
+    let [q, k, v] = [(0, "q_num_heads"), (1, "kv_num_heads"), (2, "kv_num_heads")]
+        .map(|(i, attribute)| ctx.input(i).and_then(|id| heads(ctx, id, attribute)));
+    let (q, mut k, mut v) = (q?, k?, v?);
+    let mut past = 0;
+    if let (Some(past_k), Some(past_v)) = (ctx.opt(4), ctx.opt(5)) {
+        past = ctx.shape(past_k).get(2).copied().unwrap_or(0);
+        k = ctx.emit(Op::Concat { axis: 2 }, &[past_k, k])?;
+        v = ctx.emit(Op::Concat { axis: 2 }, &[past_v, v])?;
+    }
+    let (present_k, present_v) = (k, v);
+    let &[batch, count, length, size] = ctx.shape(q).as_slice() else {
+        return Err(ctx.error("queries should have four axes"));
+    };
+    k = share(ctx, k, count)?;
+    v = share(ctx, v, count)?;
+    let keys = ctx.shape(k)[2];
+    let turned = ctx.emit(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
+    let scores = ctx.emit(Op::MatMul, &[q, turned])?;
+    let scale = ctx.attrs.float("scale").filter(|&s| s != 0.0).unwrap_or_else(|| 1.0 / (size as f32).sqrt());
+    let mut scores = if scale == 1.0 {
+        scores
+    } else {
+        let scale = ctx.float_literal(scale);
+        ctx.binary(BinaryFn::Mul, scores, scale)?
+    };
+    let raw_scores = scores;
+    let mask = ctx.opt(3);
+    let causal = ctx.attrs.flag("is_causal");
+    if let Some(cap) = ctx.attrs.float("softcap").filter(|&c| c != 0.0) {
+        // The operator sets disagree on whether the cap comes before or after the mask.
+        ctx.ensure(mask.is_none() && !causal, || "softcap together with a mask is not supported".to_owned())?;
+        let (cap, inverse) = (ctx.float_literal(cap), ctx.float_literal(1.0 / cap));
+        scores = ctx.binary(BinaryFn::Mul, scores, inverse)?;
+        scores = ctx.unary(UnaryFn::Tanh, scores)?;
+        scores = ctx.binary(BinaryFn::Mul, scores, cap)?;
+    }
+    let mut keep = None;
+    if causal {
+        let rows = (0..length).flat_map(|i| (0..keys).map(move |j| j <= i + past)).collect();
+        let triangle = ctx.tensor(vec![length, keys], Data::Bool(rows))?;
+        keep = Some(ctx.literal(triangle));
+    }
+    if let Some(mask) = mask {
+        let width = ctx.shape(mask).last().copied().unwrap_or(1);
+        ctx.ensure(width == 1 || width == keys, || format!("a mask for {width} keys, but there are {keys}"))?;
+        if ctx.dtype(mask) == DType::Bool {
+            keep = Some(match keep {
+                Some(triangle) => ctx.binary(BinaryFn::And, mask, triangle)?,
+                None => mask,
+            });
+        } else {
+            scores = ctx.binary(BinaryFn::Add, scores, mask)?;
+        }
+    }
+    let weights = match keep {
+        Some(mask) => ctx.emit(Op::MaskedSoftmax { axis: 3 }, &[scores, mask])?,
+        None => ctx.emit(Op::Softmax { axis: 3 }, &[scores])?,
+    };
+    let mut y = ctx.emit(Op::MatMul, &[weights, v])?;
+    if flat {
+        let width = ctx.shape(y)[3];
+        y = ctx.emit(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[y])?;
+        y = ctx.reshape(y, vec![batch, length, count * width])?;
+    }
+    Ok(vec![y, present_k, present_v, raw_scores])
+}
+
+/// Rotation of pairs of features by position-dependent angles.
+fn rotary(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let original = ctx.shape(x);
+    let interleaved = ctx.attrs.flag("interleaved");
+    let x = heads(ctx, x, "num_heads")?;
+    let &[batch, count, length, size] = ctx.shape(x).as_slice() else {
+        return Err(ctx.error("the operand should have four axes"));
+    };
+    let dim = ctx.attrs.int("rotary_embedding_dim").filter(|&d| d != 0).unwrap_or(size as i64);
+    let dim = usize::try_from(dim).unwrap_or(0);
+    ctx.ensure(dim > 0 && dim % 2 == 0 && dim <= size, || format!("{dim} rotated features of {size}"))?;
+    let half = dim / 2;
+    // The caches have one row per position, or one per token if there are no position numbers.
+    let mut tables = [ctx.input(1)?, ctx.input(2)?];
+    for table in &mut tables {
+        if let Some(positions) = ctx.opt(3) {
+            *table = ctx.emit(Op::Gather { axis: 0 }, &[*table, positions])?;
+        }
+        let shape = ctx.shape(*table);
+        ctx.ensure(shape.len() == 3 && shape[1] == length && shape[2] == half, || {
+            format!("a cache of shape {shape:?} for {length} tokens and {half} angles")
+        })?;
+        *table = ctx.reshape(*table, vec![shape[0], 1, length, half])?;
+    }
+    let [cos, sin] = tables;
+    let part = |ctx: &mut Ctx<'_>, from: usize, width: usize, step: i64| {
+        let op = Op::Slice { starts: vec![0, 0, 0, from], sizes: vec![batch, count, length, width], steps: vec![1, 1, 1, step] };
+        ctx.emit(op, &[x])
+    };
+    let (first, second) =
+        if interleaved { (part(ctx, 0, half, 2)?, part(ctx, 1, half, 2)?) } else { (part(ctx, 0, half, 1)?, part(ctx, half, half, 1)?) };
+    let product = |ctx: &mut Ctx<'_>, a, b| ctx.binary(BinaryFn::Mul, a, b);
+    let (fc, ss) = (product(ctx, first, cos)?, product(ctx, second, sin)?);
+    let (fs, sc) = (product(ctx, first, sin)?, product(ctx, second, cos)?);
+    let real = ctx.binary(BinaryFn::Sub, fc, ss)?;
+    let imaginary = ctx.binary(BinaryFn::Add, fs, sc)?;
+    let mut y = if interleaved {
+        let wide = vec![batch, count, length, half, 1];
+        let (a, b) = (ctx.reshape(real, wide.clone())?, ctx.reshape(imaginary, wide)?);
+        let pairs = ctx.emit(Op::Concat { axis: 4 }, &[a, b])?;
+        ctx.reshape(pairs, vec![batch, count, length, dim])?
+    } else {
+        ctx.emit(Op::Concat { axis: 3 }, &[real, imaginary])?
+    };
+    if dim < size {
+        let rest = part(ctx, dim, size - dim, 1)?;
+        y = ctx.emit(Op::Concat { axis: 3 }, &[y, rest])?;
+    }
+    if original.len() == 3 {
+        y = ctx.emit(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[y])?;
+        y = ctx.reshape(y, original)?;
+    }
+    Ok(vec![y])
+}

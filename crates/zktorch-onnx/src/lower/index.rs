@@ -1,0 +1,71 @@
+//! Operators that read, write or find positions.
+
+use super::{Ctx, Lowered};
+use crate::ImportError;
+use zktorch_float::{DType, Op};
+
+pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
+    Some(match ctx.kind() {
+        "Gather" => own_axis(ctx, 0).and_then(|axis| ctx.emit_same(Op::Gather { axis })),
+        "GatherElements" => own_axis(ctx, 0).and_then(|axis| ctx.emit_same(Op::GatherElements { axis })),
+        "GatherND" => gather_nd(ctx),
+        "Scatter" | "ScatterElements" => own_axis(ctx, 0).and_then(|axis| ctx.emit_same(Op::ScatterElements { axis })),
+        "ScatterND" => ctx.emit_same(Op::ScatterNd),
+        "OneHot" => one_hot(ctx),
+        "ArgMax" | "ArgMin" => arg(ctx),
+        "TopK" => top_k(ctx),
+        "CumSum" => cum_sum(ctx),
+        _ => return None,
+    })
+}
+
+fn own_axis(ctx: &Ctx<'_>, default: i64) -> Result<usize, ImportError> {
+    let rank = ctx.shape(ctx.input(0)?).len();
+    ctx.axis(ctx.attrs.int("axis").unwrap_or(default), rank)
+}
+
+fn gather_nd(ctx: &mut Ctx<'_>) -> Lowered {
+    let batch = ctx.attrs.int("batch_dims").unwrap_or(0);
+    let batch_dims = usize::try_from(batch).map_err(|_| ctx.error(format!("batch_dims {batch}")))?;
+    ctx.emit_same(Op::GatherNd { batch_dims })
+}
+
+fn one_hot(ctx: &mut Ctx<'_>) -> Lowered {
+    let (indices, values) = (ctx.input(0)?, ctx.input(2)?);
+    let depth = ctx.const_floats(1)?.and_then(|v| v.first().copied()).unwrap_or(0.0);
+    let depth = ctx.sizes(&[depth as i64], "depth")?[0];
+    let rank = ctx.shape(indices).len();
+    let axis = ctx.axis(ctx.attrs.int("axis").unwrap_or(-1), rank + 1)?;
+    Ok(vec![ctx.emit(Op::OneHot { axis, depth }, &[indices, values])?])
+}
+
+fn arg(ctx: &mut Ctx<'_>) -> Lowered {
+    let axis = own_axis(ctx, 0)?;
+    let keepdims = ctx.attrs.int("keepdims").unwrap_or(1) != 0;
+    let select_last_index = ctx.attrs.flag("select_last_index");
+    ctx.emit_same(if ctx.kind() == "ArgMax" {
+        Op::ArgMax { axis, keepdims, select_last_index }
+    } else {
+        Op::ArgMin { axis, keepdims, select_last_index }
+    })
+}
+
+fn top_k(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let axis = own_axis(ctx, -1)?;
+    let k = if ctx.opset < 10 { ctx.attrs.int("k") } else { ctx.const_int(1)? };
+    let k = k.ok_or_else(|| ctx.error("k is missing"))?;
+    let k = ctx.sizes(&[k], "k")?[0];
+    let largest = ctx.attrs.int("largest").unwrap_or(1) != 0;
+    // An unsorted result may come in any order, so the sorted one is right as well.
+    ctx.emit_many(Op::TopK { axis, k, largest }, &[Some(x)])
+}
+
+fn cum_sum(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let axis = ctx.const_int(1)?.ok_or_else(|| ctx.error("the axis is missing"))?;
+    let axis = ctx.axis(axis, ctx.shape(x).len())?;
+    let x = if ctx.dtype(x) == DType::Bool { ctx.emit(Op::Cast { to: DType::I64 }, &[x])? } else { x };
+    let (exclusive, reverse) = (ctx.attrs.flag("exclusive"), ctx.attrs.flag("reverse"));
+    Ok(vec![ctx.emit(Op::CumSum { axis, exclusive, reverse }, &[x])?])
+}

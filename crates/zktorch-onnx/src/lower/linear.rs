@@ -1,0 +1,197 @@
+//! Products, convolutions and pooling.
+
+use super::{Ctx, Lowered};
+use crate::ImportError;
+use zktorch_float::Op;
+
+pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
+    Some(match ctx.kind() {
+        "MatMul" => ctx.emit_same(Op::MatMul),
+        "Gemm" => {
+            let (alpha, beta) = (ctx.attrs.float("alpha").unwrap_or(1.0), ctx.attrs.float("beta").unwrap_or(1.0));
+            let (trans_a, trans_b) = (ctx.attrs.flag("transA"), ctx.attrs.flag("transB"));
+            ctx.emit_same(Op::Gemm { alpha, beta, trans_a, trans_b })
+        }
+        "Einsum" => einsum(ctx),
+        "Conv" => conv(ctx),
+        "ConvTranspose" => conv_transpose(ctx),
+        "MaxPool" | "AveragePool" => pool(ctx),
+        "GlobalAveragePool" => ctx.emit_same(Op::GlobalAveragePool),
+        "GlobalMaxPool" => ctx.emit_same(Op::GlobalMaxPool),
+        _ => return None,
+    })
+}
+
+/// Window parameters with all defaults filled in.
+struct Window {
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    pads: Vec<(usize, usize)>,
+}
+
+/// Attribute `name` as `count` positive numbers, 1 by default.
+fn positive(ctx: &Ctx<'_>, name: &str, count: usize) -> Result<Vec<usize>, ImportError> {
+    let Some(values) = ctx.attrs.ints(name) else { return Ok(vec![1; count]) };
+    let values = ctx.sizes(values, name)?;
+    ctx.ensure(values.len() == count && !values.contains(&0), || format!("{name} {values:?} should have {count} positive entries"))?;
+    Ok(values)
+}
+
+/// Attribute `pads` as pairs, 0 by default.
+fn pads(ctx: &Ctx<'_>, count: usize) -> Result<Vec<(usize, usize)>, ImportError> {
+    let Some(values) = ctx.attrs.ints("pads") else { return Ok(vec![(0, 0); count]) };
+    let values = ctx.sizes(values, "pads")?;
+    ctx.ensure(values.len() == 2 * count, || format!("pads {values:?} should have {} entries", 2 * count))?;
+    Ok((0..count).map(|i| (values[i], values[i + count])).collect())
+}
+
+/// Sizes of the spatial axes of operand 0.
+fn spatial(ctx: &Ctx<'_>) -> Result<Vec<usize>, ImportError> {
+    let shape = ctx.shape(ctx.input(0)?);
+    ctx.ensure(shape.len() >= 3, || format!("shape {shape:?} has no spatial axes"))?;
+    Ok(shape[2..].to_vec())
+}
+
+/// Window of operand 0; the kernel is the attribute or else the weight's.
+fn window(ctx: &Ctx<'_>, weight: bool) -> Result<Window, ImportError> {
+    let input = spatial(ctx)?;
+    let count = input.len();
+    let kernel = if weight {
+        let shape = ctx.shape(ctx.input(1)?);
+        ctx.ensure(shape.len() == count + 2, || format!("the weight of shape {shape:?} does not fit"))?;
+        if let Some(given) = ctx.attrs.ints("kernel_shape") {
+            let given = ctx.sizes(given, "kernel_shape")?;
+            ctx.ensure(given == shape[2..], || format!("kernel_shape {given:?}, but the weight has {shape:?}"))?;
+        }
+        shape[2..].to_vec()
+    } else {
+        let given = ctx.attrs.required(ctx.attrs.ints("kernel_shape"), "kernel_shape")?;
+        ctx.sizes(given, "kernel_shape")?;
+        positive(ctx, "kernel_shape", count)?
+    };
+    let mut window = Window {
+        kernel,
+        strides: positive(ctx, "strides", count)?,
+        dilations: positive(ctx, "dilations", count)?,
+        pads: pads(ctx, count)?,
+    };
+    let mode = ctx.attrs.string("auto_pad").unwrap_or("NOTSET");
+    if mode == "VALID" {
+        window.pads = vec![(0, 0); count];
+    } else if mode != "NOTSET" && ctx.kind() != "ConvTranspose" {
+        for (a, &size) in input.iter().enumerate() {
+            let (stride, output) = (window.strides[a], size.div_ceil(window.strides[a]));
+            let extent = window.kernel[a].saturating_sub(1).saturating_mul(window.dilations[a]).saturating_add(1);
+            let total = (output.saturating_sub(1) * stride).saturating_add(extent).saturating_sub(size);
+            window.pads[a] = halves(total, mode == "SAME_UPPER");
+        }
+    }
+    Ok(window)
+}
+
+/// Splits padding; the odd element goes to the end (`upper`) or to the beginning.
+fn halves(total: usize, upper: bool) -> (usize, usize) {
+    let small = total / 2;
+    if upper { (small, total - small) } else { (total - small, small) }
+}
+
+fn group(ctx: &Ctx<'_>) -> Result<usize, ImportError> {
+    let group = ctx.attrs.int("group").unwrap_or(1);
+    usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(|| ctx.error(format!("group {group}")))
+}
+
+fn conv(ctx: &mut Ctx<'_>) -> Lowered {
+    let Window { kernel, strides, dilations, pads } = window(ctx, true)?;
+    let group = group(ctx)?;
+    ctx.emit_same(Op::Conv { kernel, strides, dilations, pads, group })
+}
+
+fn conv_transpose(ctx: &mut Ctx<'_>) -> Lowered {
+    let input = spatial(ctx)?;
+    let count = input.len();
+    let mut w = window(ctx, true)?;
+    let group = group(ctx)?;
+    let mut output_padding = match ctx.attrs.ints("output_padding") {
+        Some(v) => ctx.sizes(v, "output_padding")?,
+        None => vec![0; count],
+    };
+    ctx.ensure(output_padding.len() == count, || format!("output_padding {output_padding:?}"))?;
+    let mode = ctx.attrs.string("auto_pad").unwrap_or("NOTSET");
+    let wanted = ctx.attrs.ints("output_shape").map(|v| ctx.sizes(v, "output_shape")).transpose()?;
+    if wanted.is_some() || mode.starts_with("SAME") {
+        for a in 0..count {
+            let extent = w.kernel[a].saturating_sub(1).saturating_mul(w.dilations[a]).saturating_add(1);
+            let full = (input[a].saturating_sub(1) * w.strides[a]) + extent + output_padding[a];
+            let target = match &wanted {
+                // The batch and channel axes may be given as well.
+                Some(v) => {
+                    let at = (v.len() + a).checked_sub(count).and_then(|i| v.get(i)).copied();
+                    at.ok_or_else(|| ctx.error(format!("output_shape {v:?}")))?
+                }
+                None => input[a] * w.strides[a],
+            };
+            if target > full {
+                output_padding[a] += target - full;
+                w.pads[a] = (0, 0);
+            } else {
+                w.pads[a] = halves(full - target, mode != "SAME_LOWER" && mode == "SAME_UPPER");
+            }
+        }
+    }
+    ctx.emit_same(Op::ConvTranspose { kernel: w.kernel, strides: w.strides, dilations: w.dilations, pads: w.pads, output_padding, group })
+}
+
+fn pool(ctx: &mut Ctx<'_>) -> Lowered {
+    let Window { kernel, strides, dilations, pads } = window(ctx, false)?;
+    let ceil_mode = ctx.attrs.flag("ceil_mode");
+    if ctx.kind() == "MaxPool" {
+        return ctx.emit_same(Op::MaxPool { kernel, strides, dilations, pads, ceil_mode });
+    }
+    let count_include_pad = ctx.attrs.flag("count_include_pad");
+    ctx.emit_same(Op::AveragePool { kernel, strides, dilations, pads, ceil_mode, count_include_pad })
+}
+
+/// Brings an equation into the form `ab,bc->ac`: no blanks, explicit output, letters instead of an ellipsis.
+fn einsum(ctx: &mut Ctx<'_>) -> Lowered {
+    let inputs = ctx.all()?;
+    let ranks: Vec<usize> = inputs.iter().map(|&id| ctx.shape(id).len()).collect();
+    let text = ctx.attrs.required(ctx.attrs.string("equation"), "equation")?;
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let (left, right) = match text.split_once("->") {
+        Some((l, r)) => (l.to_owned(), Some(r.to_owned())),
+        None => (text.clone(), None),
+    };
+    let terms: Vec<&str> = left.split(',').collect();
+    ctx.ensure(terms.len() == inputs.len(), || format!("equation '{text}' for {} operands", inputs.len()))?;
+    // The ellipsis stands for as many letters as the operand has more axes than letters; operands align at their last one.
+    let mut hidden = 0;
+    for (term, rank) in terms.iter().zip(&ranks) {
+        if term.contains("...") {
+            let letters = term.len() - 3;
+            let own = rank.checked_sub(letters);
+            hidden = hidden.max(own.ok_or_else(|| ctx.error(format!("equation '{text}' does not fit")))?);
+        }
+    }
+    let spare: Vec<char> = ('a'..='z').chain('A'..='Z').filter(|c| !text.contains(*c)).collect();
+    ctx.ensure(hidden <= spare.len(), || "too many axes".to_owned())?;
+    let ellipsis = |own: usize| spare[hidden - own.min(hidden)..hidden].iter().collect::<String>();
+    let expanded: Vec<String> = terms
+        .iter()
+        .zip(&ranks)
+        .map(|(term, rank)| {
+            let letters = term.len().saturating_sub(3);
+            term.replacen("...", &ellipsis(rank.saturating_sub(letters)), 1)
+        })
+        .collect();
+    let output = match right {
+        Some(right) => right.replacen("...", &ellipsis(hidden), 1),
+        None => {
+            let all = expanded.concat();
+            let mut once: Vec<char> = all.chars().filter(|c| all.matches(*c).count() == 1 && text.contains(*c)).collect();
+            once.sort_unstable();
+            ellipsis(hidden) + &once.iter().collect::<String>()
+        }
+    };
+    ctx.emit_same(Op::Einsum { equation: format!("{}->{output}", expanded.join(",")) })
+}

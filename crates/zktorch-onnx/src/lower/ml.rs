@@ -1,0 +1,100 @@
+//! Operators of the classical machine learning domain that reduce to tensor operations.
+
+use super::{Ctx, Lowered};
+use zktorch_float::{BinaryFn, DType, Data, Op, ReduceFn, Tensor, UnaryFn, ValueId};
+
+pub(super) fn lower(ctx: &mut Ctx<'_>) -> Lowered {
+    match ctx.kind() {
+        "ArrayFeatureExtractor" => extract(ctx),
+        "Scaler" => scale(ctx),
+        "Normalizer" => normalize(ctx),
+        "LinearRegressor" => regress(ctx),
+        "LinearClassifier" => classify(ctx),
+        _ => Err(ctx.error("the operator has no translation")),
+    }
+}
+
+/// Picks columns of the last axis.
+fn extract(ctx: &mut Ctx<'_>) -> Lowered {
+    let (x, indices) = (ctx.input(0)?, ctx.input(1)?);
+    let shape = ctx.shape(x);
+    let count: usize = ctx.shape(indices).iter().product();
+    let axis = shape.len().checked_sub(1).ok_or_else(|| ctx.error("the operand is a scalar"))?;
+    let flat = ctx.reshape(indices, vec![count])?;
+    let y = ctx.emit(Op::Gather { axis }, &[x, flat])?;
+    // The result of a vector has an axis of size 1 in front.
+    if axis == 0 { Ok(vec![ctx.reshape(y, vec![1, count])?]) } else { Ok(vec![y]) }
+}
+
+/// Operand 0 as floats.
+fn floats(ctx: &mut Ctx<'_>) -> Result<ValueId, crate::ImportError> {
+    let x = ctx.input(0)?;
+    if ctx.dtype(x) == DType::F32 { Ok(x) } else { ctx.emit(Op::Cast { to: DType::F32 }, &[x]) }
+}
+
+/// A constant from the attributes, which hold the model's weights.
+fn weights(ctx: &mut Ctx<'_>, shape: Vec<usize>, data: &[f32]) -> Result<ValueId, crate::ImportError> {
+    let tensor = ctx.tensor(shape, Data::F32(data.to_vec()))?;
+    let id = ctx.literal(tensor);
+    ctx.builder.graph.values[id.0].from_weights = true;
+    Ok(id)
+}
+
+fn scale(ctx: &mut Ctx<'_>) -> Lowered {
+    let mut x = floats(ctx)?;
+    if let Some(offset) = ctx.attrs.floats("offset") {
+        let offset = weights(ctx, vec![offset.len()], offset)?;
+        x = ctx.binary(BinaryFn::Sub, x, offset)?;
+    }
+    if let Some(scale) = ctx.attrs.floats("scale") {
+        let scale = weights(ctx, vec![scale.len()], scale)?;
+        x = ctx.binary(BinaryFn::Mul, x, scale)?;
+    }
+    Ok(vec![x])
+}
+
+fn normalize(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = floats(ctx)?;
+    let axis = ctx.shape(x).len().checked_sub(1).ok_or_else(|| ctx.error("the operand is a scalar"))?;
+    let function = match ctx.attrs.string("norm") {
+        Some("L1") => ReduceFn::L1,
+        Some("L2") => ReduceFn::L2,
+        _ => ReduceFn::Max,
+    };
+    let norm = ctx.emit(Op::Reduce { function, axes: vec![axis], keepdims: true }, &[x])?;
+    Ok(vec![ctx.binary(BinaryFn::Div, x, norm)?])
+}
+
+/// `X·coefficientsᵀ + intercepts` for `targets` rows of coefficients.
+fn linear(ctx: &mut Ctx<'_>, targets: usize) -> Result<ValueId, crate::ImportError> {
+    let x = floats(ctx)?;
+    let coefficients = ctx.attrs.required(ctx.attrs.floats("coefficients"), "coefficients")?;
+    ctx.ensure(targets > 0 && coefficients.len() % targets == 0, || format!("{} coefficients for {targets} targets", coefficients.len()))?;
+    let w = weights(ctx, vec![targets, coefficients.len() / targets], coefficients)?;
+    let mut inputs = vec![x, w];
+    if let Some(intercepts) = ctx.attrs.floats("intercepts").filter(|i| !i.is_empty()) {
+        inputs.push(weights(ctx, vec![intercepts.len()], intercepts)?);
+    }
+    ctx.emit(Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true }, &inputs)
+}
+
+fn regress(ctx: &mut Ctx<'_>) -> Lowered {
+    let targets = usize::try_from(ctx.attrs.int("targets").unwrap_or(1)).unwrap_or(0);
+    Ok(vec![linear(ctx, targets)?])
+}
+
+fn classify(ctx: &mut Ctx<'_>) -> Lowered {
+    let labels = ctx.attrs.required(ctx.attrs.ints("classlabels_ints"), "classlabels_ints")?;
+    let binary_row = ctx.attrs.floats("intercepts").is_some_and(|i| i.len() == 1);
+    ctx.ensure(!binary_row, || "one row of coefficients for two classes is not supported".to_owned())?;
+    let scores = linear(ctx, labels.len())?;
+    let best = ctx.emit(Op::ArgMax { axis: 1, keepdims: false, select_last_index: false }, &[scores])?;
+    let table = ctx.literal(Tensor::ints(labels.to_vec()));
+    let label = ctx.emit(Op::Gather { axis: 0 }, &[table, best])?;
+    let scores = match ctx.attrs.string("post_transform") {
+        Some("SOFTMAX") => ctx.emit(Op::Softmax { axis: 1 }, &[scores])?,
+        Some("LOGISTIC") => ctx.unary(UnaryFn::Sigmoid, scores)?,
+        _ => scores,
+    };
+    Ok(vec![label, scores])
+}

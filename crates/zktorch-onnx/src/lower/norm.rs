@@ -1,0 +1,119 @@
+//! Normalisations, softmax and reductions.
+
+use super::{Ctx, Lowered};
+use crate::ImportError;
+use zktorch_float::{BinaryFn, Op, ReduceFn, UnaryFn, ValueId};
+
+pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
+    if let Some(function) = reduction(ctx.kind()) {
+        return Some(reduce(ctx, function));
+    }
+    let eps = ctx.attrs.float("epsilon").unwrap_or(1e-5);
+    Some(match ctx.kind() {
+        "BatchNormalization" => ctx.emit_same(Op::BatchNormalization { eps }),
+        "InstanceNormalization" => ctx.emit_same(Op::InstanceNormalization { eps }),
+        "LayerNormalization" => last_axes(ctx).and_then(|axis| ctx.emit_same(Op::LayerNormalization { axis, eps })),
+        "RMSNormalization" => last_axes(ctx).and_then(|axis| ctx.emit_same(Op::RmsNormalization { axis, eps })),
+        "GroupNormalization" => group(ctx, eps),
+        "Softmax" => softmax(ctx, false),
+        "LogSoftmax" => softmax(ctx, true),
+        "LpNormalization" => lp(ctx),
+        _ => return None,
+    })
+}
+
+/// The first normalised axis; -1 by default.
+fn last_axes(ctx: &Ctx<'_>) -> Result<usize, ImportError> {
+    let rank = ctx.shape(ctx.input(0)?).len();
+    ctx.axis(ctx.attrs.int("axis").unwrap_or(-1), rank)
+}
+
+/// Scale and bias were per group before version 21 and are per channel since.
+fn group(ctx: &mut Ctx<'_>, eps: f32) -> Lowered {
+    let (x, scale, bias) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let groups = ctx.attrs.required(ctx.attrs.int("num_groups"), "num_groups")?;
+    let groups = usize::try_from(groups).unwrap_or(0);
+    let channels = ctx.shape(x).get(1).copied().unwrap_or(0);
+    ctx.ensure(groups > 0 && channels % groups == 0, || format!("{groups} groups of {channels} channels"))?;
+    let (mut scale, mut bias) = (scale, bias);
+    if ctx.opset < 21 {
+        scale = per_channel(ctx, scale, groups, channels)?;
+        bias = per_channel(ctx, bias, groups, channels)?;
+    }
+    Ok(vec![ctx.emit(Op::GroupNormalization { groups, eps }, &[x, scale, bias])?])
+}
+
+fn per_channel(ctx: &mut Ctx<'_>, x: ValueId, groups: usize, channels: usize) -> Result<ValueId, ImportError> {
+    let column = ctx.reshape(x, vec![groups, 1])?;
+    let wide = ctx.emit(Op::Expand { shape: vec![groups, channels / groups] }, &[column])?;
+    ctx.reshape(wide, vec![channels])
+}
+
+/// Before version 13 the operand was flattened to a matrix at the axis, and rows were normalised.
+fn softmax(ctx: &mut Ctx<'_>, log: bool) -> Lowered {
+    let x = ctx.input(0)?;
+    let shape = ctx.shape(x);
+    let op = |axis| if log { Op::LogSoftmax { axis } } else { Op::Softmax { axis } };
+    if ctx.opset >= 13 {
+        let axis = ctx.axis(ctx.attrs.int("axis").unwrap_or(-1), shape.len())?;
+        return Ok(vec![ctx.emit(op(axis), &[x])?]);
+    }
+    let axis = ctx.axis(ctx.attrs.int("axis").unwrap_or(1), shape.len())?;
+    if axis + 1 == shape.len() {
+        return Ok(vec![ctx.emit(op(axis), &[x])?]);
+    }
+    let flat = vec![shape[..axis].iter().product(), shape[axis..].iter().product()];
+    let y = ctx.reshape(x, flat)?;
+    let y = ctx.emit(op(1), &[y])?;
+    Ok(vec![ctx.reshape(y, shape)?])
+}
+
+fn lp(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let axis = last_axes(ctx)?;
+    let function = if ctx.attrs.int("p") == Some(1) { ReduceFn::L1 } else { ReduceFn::L2 };
+    let norm = ctx.emit(Op::Reduce { function, axes: vec![axis], keepdims: true }, &[x])?;
+    Ok(vec![ctx.binary(BinaryFn::Div, x, norm)?])
+}
+
+fn reduction(name: &str) -> Option<ReduceFn> {
+    Some(match name {
+        "ReduceSum" => ReduceFn::Sum,
+        "ReduceMean" => ReduceFn::Mean,
+        "ReduceMax" => ReduceFn::Max,
+        "ReduceMin" => ReduceFn::Min,
+        "ReduceProd" => ReduceFn::Prod,
+        "ReduceL1" => ReduceFn::L1,
+        "ReduceL2" => ReduceFn::L2,
+        "ReduceSumSquare" => ReduceFn::SumSquare,
+        "ReduceLogSum" => ReduceFn::LogSum,
+        "ReduceLogSumExp" => ReduceFn::LogSumExp,
+        _ => return None,
+    })
+}
+
+/// What a reduction does to a tensor that it does not reduce.
+fn without_axes(ctx: &mut Ctx<'_>, function: ReduceFn, x: ValueId) -> Lowered {
+    let y = match function {
+        ReduceFn::L1 | ReduceFn::L2 => ctx.unary(UnaryFn::Abs, x)?,
+        ReduceFn::SumSquare => ctx.binary(BinaryFn::Mul, x, x)?,
+        ReduceFn::LogSum => ctx.unary(UnaryFn::Log, x)?,
+        _ => x,
+    };
+    Ok(vec![y])
+}
+
+fn reduce(ctx: &mut Ctx<'_>, function: ReduceFn) -> Lowered {
+    let x = ctx.input(0)?;
+    let rank = ctx.shape(x).len();
+    let as_operand = ctx.opset >= if function == ReduceFn::Sum { 13 } else { 18 };
+    ctx.ensure(as_operand || ctx.opt(1).is_none(), || "the axes are an attribute in this opset".to_owned())?;
+    let given = if as_operand { ctx.const_ints(1)? } else { ctx.attrs.ints("axes").map(<[i64]>::to_vec) };
+    let axes = match given.filter(|a| !a.is_empty()) {
+        Some(axes) => ctx.axes(&axes, rank)?,
+        None if ctx.attrs.flag("noop_with_empty_axes") => return without_axes(ctx, function, x),
+        None => (0..rank).collect(),
+    };
+    let keepdims = ctx.attrs.int("keepdims").unwrap_or(1) != 0;
+    Ok(vec![ctx.emit(Op::Reduce { function, axes, keepdims }, &[x])?])
+}

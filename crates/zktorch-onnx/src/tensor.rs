@@ -1,0 +1,191 @@
+//! Constant tensors: every encoding that the format has, including files outside of the model.
+
+use crate::ImportError;
+use crate::proto::{ElementType, TensorProto};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+use zktorch_float::{DType, Data, Tensor};
+
+/// The element type that stands for `element` in the graph.
+pub(crate) fn dtype(element: i32) -> Result<DType, String> {
+    match ElementType::try_from(element) {
+        Ok(ElementType::Float | ElementType::Float16 | ElementType::Double | ElementType::Bfloat16) => Ok(DType::F32),
+        Ok(
+            ElementType::Uint8
+            | ElementType::Int8
+            | ElementType::Uint16
+            | ElementType::Int16
+            | ElementType::Int32
+            | ElementType::Int64
+            | ElementType::Uint32
+            | ElementType::Uint64,
+        ) => Ok(DType::I64),
+        Ok(ElementType::Bool) => Ok(DType::Bool),
+        Ok(other) => Err(format!("element type {other:?} is not supported")),
+        Err(_) => Err(format!("element type {element} is not supported")),
+    }
+}
+
+/// Bytes per element in the raw encoding.
+fn width(element: ElementType) -> usize {
+    match element {
+        ElementType::Uint8 | ElementType::Int8 | ElementType::Bool => 1,
+        ElementType::Uint16 | ElementType::Int16 | ElementType::Float16 | ElementType::Bfloat16 => 2,
+        ElementType::Int64 | ElementType::Uint64 | ElementType::Double => 8,
+        _ => 4,
+    }
+}
+
+/// Reads a tensor. `folder` is where files outside of the model are looked for.
+pub(crate) fn read(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor, ImportError> {
+    decode(proto, folder).map_err(|reason| ImportError::Tensor { tensor: proto.name.clone().unwrap_or_default(), reason })
+}
+
+fn decode(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor, String> {
+    let mut shape = Vec::with_capacity(proto.dims.len());
+    let mut count = 1usize;
+    for &dim in &proto.dims {
+        let size = usize::try_from(dim).map_err(|_| format!("negative size {dim}"))?;
+        count = count.checked_mul(size).ok_or("the shape is too large")?;
+        shape.push(size);
+    }
+    let code = proto.data_type.unwrap_or(0);
+    dtype(code)?;
+    let element = ElementType::try_from(code).map_err(|_| format!("element type {code} is not supported"))?;
+    let bytes_wanted = count.checked_mul(width(element)).ok_or("the shape is too large")?;
+    let data = if proto.data_location == Some(1) {
+        from_bytes(element, &external(proto, folder, bytes_wanted)?)
+    } else if let Some(raw) = &proto.raw_data {
+        if raw.len() != bytes_wanted {
+            return Err(format!("shape {shape:?} of {element:?} needs {bytes_wanted} bytes, got {}", raw.len()));
+        }
+        from_bytes(element, raw)
+    } else {
+        from_fields(proto, element)
+    };
+    Tensor::new(shape, data).map_err(|e| e.to_string())
+}
+
+/// Elements from the typed fields.
+fn from_fields(proto: &TensorProto, element: ElementType) -> Data {
+    match element {
+        ElementType::Float => Data::F32(proto.float_data.clone()),
+        ElementType::Double => Data::F32(proto.double_data.iter().map(|&v| v as f32).collect()),
+        ElementType::Float16 => Data::F32(proto.int32_data.iter().map(|&v| half(v as u16)).collect()),
+        ElementType::Bfloat16 => Data::F32(proto.int32_data.iter().map(|&v| f32::from_bits((v as u32 & 0xffff) << 16)).collect()),
+        ElementType::Bool => Data::Bool(proto.int32_data.iter().map(|&v| v != 0).collect()),
+        ElementType::Int64 => Data::I64(proto.int64_data.clone()),
+        ElementType::Uint32 | ElementType::Uint64 => Data::I64(proto.uint64_data.iter().map(|&v| v as i64).collect()),
+        _ => Data::I64(proto.int32_data.iter().map(|&v| i64::from(v)).collect()),
+    }
+}
+
+/// Elements from little-endian bytes; `bytes` is a whole number of elements.
+fn from_bytes(element: ElementType, bytes: &[u8]) -> Data {
+    fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
+        bytes.as_chunks::<N>().0.iter().map(|c| f(*c)).collect()
+    }
+    match element {
+        ElementType::Double => Data::F32(each(bytes, |b| f64::from_le_bytes(b) as f32)),
+        ElementType::Float16 => Data::F32(each(bytes, |b| half(u16::from_le_bytes(b)))),
+        ElementType::Bfloat16 => Data::F32(each(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
+        ElementType::Bool => Data::Bool(bytes.iter().map(|&b| b != 0).collect()),
+        ElementType::Uint8 => Data::I64(bytes.iter().map(|&b| i64::from(b)).collect()),
+        ElementType::Int8 => Data::I64(bytes.iter().map(|&b| i64::from(b as i8)).collect()),
+        ElementType::Uint16 => Data::I64(each(bytes, |b| i64::from(u16::from_le_bytes(b)))),
+        ElementType::Int16 => Data::I64(each(bytes, |b| i64::from(i16::from_le_bytes(b)))),
+        ElementType::Int32 => Data::I64(each(bytes, |b| i64::from(i32::from_le_bytes(b)))),
+        ElementType::Uint32 => Data::I64(each(bytes, |b| i64::from(u32::from_le_bytes(b)))),
+        ElementType::Int64 => Data::I64(each(bytes, i64::from_le_bytes)),
+        ElementType::Uint64 => Data::I64(each(bytes, |b| u64::from_le_bytes(b) as i64)),
+        // The callers let only known types through; the rest is float.
+        _ => Data::F32(each(bytes, f32::from_le_bytes)),
+    }
+}
+
+/// An IEEE half-precision number.
+fn half(bits: u16) -> f32 {
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let exponent = i32::from(bits >> 10 & 0x1f);
+    let fraction = f32::from(bits & 0x3ff);
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f32.powi(exponent - 15),
+    }
+}
+
+/// Bytes of a tensor outside of the model file.
+fn external(proto: &TensorProto, folder: Option<&Path>, wanted: usize) -> Result<Vec<u8>, String> {
+    let entry = |key: &str| proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref());
+    let number =
+        |key: &str| entry(key).map(|v| v.parse::<u64>().map_err(|_| format!("external data {key} '{v}' is no number"))).transpose();
+    let location = entry("location").ok_or("external data without a location")?;
+    let folder = folder.ok_or("external data needs a model read from a file")?;
+    let path = resolve(folder, location)?;
+    let offset = number("offset")?.unwrap_or(0);
+    let show = |e: std::io::Error| format!("external data {}: {e}", path.display());
+    let mut file = File::open(&path).map_err(show)?;
+    let size = file.metadata().map_err(show)?.len();
+    let rest = size
+        .checked_sub(offset)
+        .ok_or_else(|| format!("external data offset {offset} is past the end of {} ({size} bytes)", path.display()))?;
+    let length = number("length")?.unwrap_or(wanted as u64);
+    if length != wanted as u64 {
+        return Err(format!("external data length {length}, but the shape needs {wanted} bytes"));
+    }
+    if length > rest {
+        return Err(format!("external data needs {length} bytes at offset {offset}, but {} has {size} bytes", path.display()));
+    }
+    file.seek(SeekFrom::Start(offset)).map_err(show)?;
+    let mut bytes = vec![0u8; wanted];
+    file.read_exact(&mut bytes).map_err(show)?;
+    Ok(bytes)
+}
+
+/// A file below `folder`; absolute locations and ones that climb up are refused, so that a model cannot read foreign files.
+fn resolve(folder: &Path, location: &str) -> Result<PathBuf, String> {
+    let relative = Path::new(location);
+    let plain = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+    if location.is_empty() || !relative.components().all(plain) {
+        return Err(format!("external data location '{location}' is not a plain relative path"));
+    }
+    Ok(folder.join(relative))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_matches_known_values() {
+        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0), (0x3555, 0.333_251_95)] {
+            assert_eq!(half(bits), value);
+        }
+        assert_eq!(half(0xfc00), f32::NEG_INFINITY);
+        assert!(half(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn external_locations_stay_inside_the_folder() {
+        let folder = Path::new("models");
+        assert!(resolve(folder, "weights.bin").is_ok());
+        for bad in ["../weights.bin", "/etc/passwd", "a/../../b", ""] {
+            assert!(resolve(folder, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn raw_sizes_are_checked() {
+        let proto = TensorProto {
+            dims: vec![3],
+            data_type: Some(ElementType::Float as i32),
+            raw_data: Some(vec![0u8; 8].into()),
+            ..TensorProto::default()
+        };
+        assert!(decode(&proto, None).unwrap_err().contains("12 bytes"));
+    }
+}
