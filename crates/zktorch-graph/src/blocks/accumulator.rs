@@ -5,19 +5,10 @@ use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Factor, Term, View};
 
 /// The closed interval of `coeff · Π factors` summed over `repeat` indices.
-fn product_interval(
-    coeff: i128,
-    repeat: usize,
-    factors: impl Iterator<Item = (i128, i128)>,
-) -> (i128, i128) {
+fn product_interval(coeff: i128, repeat: usize, factors: impl Iterator<Item = (i128, i128)>) -> (i128, i128) {
     let (mut lo, mut hi) = (1i128, 1i128);
     for (a, b) in factors {
-        let c = [
-            lo.saturating_mul(a),
-            lo.saturating_mul(b),
-            hi.saturating_mul(a),
-            hi.saturating_mul(b),
-        ];
+        let c = [lo.saturating_mul(a), lo.saturating_mul(b), hi.saturating_mul(a), hi.saturating_mul(b)];
         lo = c.into_iter().fold(i128::MAX, i128::min);
         hi = c.into_iter().fold(i128::MIN, i128::max);
     }
@@ -40,14 +31,7 @@ impl Format {
 impl Accumulator {
     /// The constant 0 of a shape.
     pub(crate) fn zero(shape: &[usize], scale: i32) -> Accumulator {
-        Accumulator {
-            sizes: shape.to_vec(),
-            outputs: shape.len(),
-            terms: Vec::new(),
-            scale,
-            lo: 0,
-            hi: 0,
-        }
+        Accumulator { sizes: shape.to_vec(), outputs: shape.len(), terms: Vec::new(), scale, lo: 0, hi: 0 }
     }
 
     /// A tensor as it is; costs nothing, and blocks recognise it as cells that exist already.
@@ -61,54 +45,25 @@ impl Accumulator {
 
     /// `coeff · Σ_{contraction letters} Π factors[letters]` over letters of the given sizes, of which the first `outputs` are the axes of
     /// the result; the scale is the sum of the factors' scales.
-    pub(crate) fn contraction(
-        coeff: i128,
-        sizes: &[usize],
-        outputs: usize,
-        factors: &[(&QTensor, &[u8])],
-    ) -> Accumulator {
+    pub(crate) fn contraction(coeff: i128, sizes: &[usize], outputs: usize, factors: &[(&QTensor, &[u8])]) -> Accumulator {
         let scale = factors.iter().map(|(x, _)| x.scale).sum();
-        let mut acc = Accumulator {
-            sizes: sizes.to_vec(),
-            outputs,
-            terms: Vec::new(),
-            scale,
-            lo: 0,
-            hi: 0,
-        };
+        let mut acc = Accumulator { sizes: sizes.to_vec(), outputs, terms: Vec::new(), scale, lo: 0, hi: 0 };
         acc.push(coeff, factors);
         acc
     }
 
     /// Adds one term over the letters of this accumulator. The caller answers for the term's scale.
     pub(crate) fn push(&mut self, coeff: i128, factors: &[(&QTensor, &[u8])]) {
-        let mut contracted: Vec<u8> = factors
-            .iter()
-            .flat_map(|(_, l)| l.iter().copied())
-            .filter(|&l| l as usize >= self.outputs)
-            .collect();
+        let mut contracted: Vec<u8> = factors.iter().flat_map(|(_, l)| l.iter().copied()).filter(|&l| l as usize >= self.outputs).collect();
         contracted.sort_unstable();
         contracted.dedup();
-        let repeat = contracted
-            .iter()
-            .map(|&l| self.sizes[l as usize])
-            .product();
-        let (lo, hi) = product_interval(
-            coeff,
-            repeat,
-            factors.iter().map(|(x, _)| (x.lo as i128, x.hi as i128)),
-        );
+        let repeat = contracted.iter().map(|&l| self.sizes[l as usize]).product();
+        let (lo, hi) = product_interval(coeff, repeat, factors.iter().map(|(x, _)| (x.lo as i128, x.hi as i128)));
         self.lo = self.lo.saturating_add(lo);
         self.hi = self.hi.saturating_add(hi);
         self.terms.push(Term {
             coeff,
-            factors: factors
-                .iter()
-                .map(|(x, letters)| Factor {
-                    view: x.view.clone(),
-                    letters: letters.to_vec(),
-                })
-                .collect(),
+            factors: factors.iter().map(|(x, letters)| Factor { view: x.view.clone(), letters: letters.to_vec() }).collect(),
         });
     }
 
@@ -177,42 +132,22 @@ impl Accumulator {
         let [factor] = term.factors.as_slice() else {
             return None;
         };
-        let plain = term.coeff == 1
-            && factor.letters.len() == self.outputs
-            && factor.letters.iter().enumerate().all(|(i, &l)| i == l as usize);
-        plain.then(|| QTensor {
-            view: factor.view.clone(),
-            scale: self.scale,
-            lo: self.lo as i64,
-            hi: self.hi as i64,
-        })
+        let plain =
+            term.coeff == 1 && factor.letters.len() == self.outputs && factor.letters.iter().enumerate().all(|(i, &l)| i == l as usize);
+        plain.then(|| QTensor { view: factor.view.clone(), scale: self.scale, lo: self.lo as i64, hi: self.hi as i64 })
     }
 
     /// Elementwise `a·b` with ONNX broadcasting; scales add.
-    pub(crate) fn product(
-        node: &str,
-        a: &QTensor,
-        b: &QTensor,
-    ) -> Result<Accumulator, BlockError> {
+    pub(crate) fn product(node: &str, a: &QTensor, b: &QTensor) -> Result<Accumulator, BlockError> {
         let shape = broadcast_shape(node, &a.shape(), &b.shape())?;
         let letters: Vec<u8> = (0..shape.len() as u8).collect();
         let a = broadcast_to(node, a, &shape)?;
         let b = broadcast_to(node, b, &shape)?;
-        Ok(Accumulator::contraction(
-            1,
-            &shape,
-            shape.len(),
-            &[(&a, &letters), (&b, &letters)],
-        ))
+        Ok(Accumulator::contraction(1, &shape, shape.len(), &[(&a, &letters), (&b, &letters)]))
     }
 
     /// Elementwise `a + sign·b` with ONNX broadcasting; the scale is the finer one.
-    pub(crate) fn sum(
-        node: &str,
-        a: &QTensor,
-        sign: i128,
-        b: &QTensor,
-    ) -> Result<Accumulator, BlockError> {
+    pub(crate) fn sum(node: &str, a: &QTensor, sign: i128, b: &QTensor) -> Result<Accumulator, BlockError> {
         let shape = broadcast_shape(node, &a.shape(), &b.shape())?;
         let a = Accumulator::of(&broadcast_to(node, a, &shape)?);
         let b = Accumulator::of(&broadcast_to(node, b, &shape)?);
@@ -221,11 +156,7 @@ impl Accumulator {
 }
 
 /// The shape that two shapes broadcast to (ONNX rules: aligned at the last axis, sizes equal or 1).
-pub(crate) fn broadcast_shape(
-    node: &str,
-    a: &[usize],
-    b: &[usize],
-) -> Result<Vec<usize>, BlockError> {
+pub(crate) fn broadcast_shape(node: &str, a: &[usize], b: &[usize]) -> Result<Vec<usize>, BlockError> {
     let rank = a.len().max(b.len());
     let at = |s: &[usize], d: usize| (d + s.len()).checked_sub(rank).map_or(1, |i| s[i]);
     (0..rank)
@@ -233,36 +164,19 @@ pub(crate) fn broadcast_shape(
             (x, y) if x == y => Ok(x),
             (1, y) => Ok(y),
             (x, 1) => Ok(x),
-            _ => Err(BlockError::Shape {
-                node: node.to_string(),
-                what: "operands do not broadcast",
-                expected: a.to_vec(),
-                got: b.to_vec(),
-            }),
+            _ => {
+                Err(BlockError::Shape { node: node.to_string(), what: "operands do not broadcast", expected: a.to_vec(), got: b.to_vec() })
+            }
         })
         .collect()
 }
 
 /// The tensor as a view of the given shape: missing and size-1 axes get stride 0.
-pub(crate) fn broadcast_to(
-    node: &str,
-    x: &QTensor,
-    shape: &[usize],
-) -> Result<QTensor, BlockError> {
+pub(crate) fn broadcast_to(node: &str, x: &QTensor, shape: &[usize]) -> Result<QTensor, BlockError> {
     let own = x.shape();
-    let fits = own.len() <= shape.len()
-        && own
-            .iter()
-            .rev()
-            .zip(shape.iter().rev())
-            .all(|(&a, &b)| a == b || a == 1);
+    let fits = own.len() <= shape.len() && own.iter().rev().zip(shape.iter().rev()).all(|(&a, &b)| a == b || a == 1);
     if !fits {
-        return Err(BlockError::Shape {
-            node: node.to_string(),
-            what: "operand does not broadcast",
-            expected: shape.to_vec(),
-            got: own,
-        });
+        return Err(BlockError::Shape { node: node.to_string(), what: "operand does not broadcast", expected: shape.to_vec(), got: own });
     }
     let missing = shape.len() - own.len();
     let axes = shape
@@ -276,10 +190,6 @@ pub(crate) fn broadcast_to(
             zktorch_program::Axis { size, stride }
         })
         .collect();
-    let view = View {
-        source: x.view.source,
-        offset: x.view.offset,
-        axes,
-    };
+    let view = View { source: x.view.source, offset: x.view.offset, axes };
     Ok(QTensor { view, ..x.clone() })
 }

@@ -34,10 +34,7 @@ pub(super) fn check_width(node: &str, what: &'static str, acc: &Accumulator) -> 
 /// Digits of an integer in `[0, 2^bits)`, most significant first, at most 16 bits each, at least one.
 pub(super) fn limbs(bits: u32) -> Vec<Part> {
     let count = bits.div_ceil(16).max(1);
-    (0..count)
-        .rev()
-        .map(|i| Part { weight: 1i128 << (16 * i), lo: 0, bits: (bits.saturating_sub(16 * i)).clamp(1, 16) })
-        .collect()
+    (0..count).rev().map(|i| Part { weight: 1i128 << (16 * i), lo: 0, bits: (bits.saturating_sub(16 * i)).clamp(1, 16) }).collect()
 }
 
 /// A leading digit whose cells exist already (a column of a table).
@@ -140,9 +137,5 @@ pub(super) fn look_up(ctx: &mut Lowering, node: &str, table: zktorch_program::Ta
     views.extend(outputs.iter().cloned());
     ctx.builder.apply(node, table, &views);
     ctx.builder.lookup(node, table, views, shape.len());
-    outputs
-        .into_iter()
-        .zip(bounds)
-        .map(|(v, (lo, hi))| QTensor { view: spread(v, &x.view), scale: 0, lo, hi })
-        .collect()
+    outputs.into_iter().zip(bounds).map(|(v, (lo, hi))| QTensor { view: spread(v, &x.view), scale: 0, lo, hi }).collect()
 }

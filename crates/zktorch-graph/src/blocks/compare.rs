@@ -96,14 +96,7 @@ fn check_boolean(node: &str, x: &QTensor) -> Result<(), BlockError> {
 }
 
 /// `constant + a_coeff·a + b_coeff·b + ab_coeff·a·b` in cells of 0 and 1.
-fn logic(
-    ctx: &mut Lowering,
-    node: &str,
-    a: &QTensor,
-    b: &QTensor,
-    linear: i128,
-    product: i128,
-) -> Result<QTensor, BlockError> {
+fn logic(ctx: &mut Lowering, node: &str, a: &QTensor, b: &QTensor, linear: i128, product: i128) -> Result<QTensor, BlockError> {
     check_boolean(node, a)?;
     check_boolean(node, b)?;
     let mut acc = Accumulator::product(node, a, b)?.times(product);

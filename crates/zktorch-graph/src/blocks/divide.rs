@@ -130,7 +130,14 @@ fn divisor(ctx: &mut Lowering, node: &str, b: &QTensor, fine: u32) -> Result<Div
 }
 
 /// `floor(numerator·2^up / b + 1/2)` for a numerator over the shape of `b`: `(σ·numerator·2^(up+1) + |b|·2^down) / (2·|b|·2^down)`.
-fn rounded_quotient(ctx: &mut Lowering, node: &str, a: Option<&QTensor>, b: &QTensor, exponent: i32, out: Format) -> Result<QTensor, BlockError> {
+fn rounded_quotient(
+    ctx: &mut Lowering,
+    node: &str,
+    a: Option<&QTensor>,
+    b: &QTensor,
+    exponent: i32,
+    out: Format,
+) -> Result<QTensor, BlockError> {
     if exponent.abs() > 62 {
         return Err(BlockError::unsupported(
             node,

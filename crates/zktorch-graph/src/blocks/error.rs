@@ -14,9 +14,7 @@ pub enum BlockError {
         help: String,
     },
     /// An identity would need integers of 2^118 or more, too close to the field's size.
-    #[error(
-        "node `{node}`: {what} needs {bits} bits, the limit is 118; use fewer bits for the node's inputs"
-    )]
+    #[error("node `{node}`: {what} needs {bits} bits, the limit is 118; use fewer bits for the node's inputs")]
     TooWide {
         /// Name of the graph node.
         node: String,
@@ -26,9 +24,7 @@ pub enum BlockError {
         bits: u32,
     },
     /// A row of a masked reduction has no element left.
-    #[error(
-        "node `{node}`: row {row} of the mask has no allowed position; let each row attend to at least one position"
-    )]
+    #[error("node `{node}`: row {row} of the mask has no allowed position; let each row attend to at least one position")]
     EmptyRow {
         /// Name of the graph node.
         node: String,
@@ -50,15 +46,7 @@ pub enum BlockError {
 }
 
 impl BlockError {
-    pub(crate) fn unsupported(
-        node: &str,
-        what: impl Into<String>,
-        help: impl Into<String>,
-    ) -> BlockError {
-        BlockError::Unsupported {
-            node: node.to_string(),
-            what: what.into(),
-            help: help.into(),
-        }
+    pub(crate) fn unsupported(node: &str, what: impl Into<String>, help: impl Into<String>) -> BlockError {
+        BlockError::Unsupported { node: node.to_string(), what: what.into(), help: help.into() }
     }
 }

@@ -143,10 +143,7 @@ fn extremum(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize) -> Re
     }
     let m = maximum_cells(ctx, node, x, n_outputs, plain_maximum(x));
     let all = letters(shape.len());
-    let terms = vec![
-        Term::linear(1, m.view.clone(), &all[..n_outputs]),
-        Term::linear(-1, x.view.clone(), &all),
-    ];
+    let terms = vec![Term::linear(1, m.view.clone(), &all[..n_outputs]), Term::linear(-1, x.view.clone(), &all)];
     let d = distances(ctx, node, &shape, terms, span(x), "is zero", &is_zero)?;
     d.attained(ctx, node, 0, n_outputs)?;
     Ok((m, d))

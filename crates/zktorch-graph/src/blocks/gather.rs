@@ -8,11 +8,7 @@ use zktorch_program::Step;
 /// a row, and the scale and bounds of `table`. An index outside the table is an error of execution that names the node.
 pub(crate) fn gather_rows(ctx: &mut Lowering, node: &str, index: &QTensor, table: &QTensor) -> Result<QTensor, BlockError> {
     if index.scale != 0 {
-        return Err(BlockError::unsupported(
-            node,
-            format!("indices at scale {}", index.scale),
-            "make the indices an integer tensor",
-        ));
+        return Err(BlockError::unsupported(node, format!("indices at scale {}", index.scale), "make the indices an integer tensor"));
     }
     let Some((_, row)) = table.view.axes.split_first() else {
         return Err(BlockError::Shape { node: node.to_string(), what: "a table of rows", expected: vec![1], got: vec![] });

@@ -19,9 +19,7 @@ mod softmax;
 mod unary;
 
 pub(crate) use accumulator::{broadcast_shape, broadcast_to};
-pub(crate) use compare::{
-    Comparison, compare, logical_and, logical_not, logical_or, logical_xor, where_select,
-};
+pub(crate) use compare::{Comparison, compare, logical_and, logical_not, logical_or, logical_xor, where_select};
 pub(crate) use divide::{divide, reciprocal, sqrt};
 pub use error::BlockError;
 pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max, reduce_min};
@@ -46,3 +44,8 @@ impl Lowering {
         Lowering::default()
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

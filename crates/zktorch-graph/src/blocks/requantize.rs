@@ -1,6 +1,6 @@
 //! Rescaling by powers of two.
 
-use super::cells::{Top, check_width, checked_cells, check_range, decompose_rounded, letters};
+use super::cells::{Top, check_range, check_width, checked_cells, decompose_rounded, letters};
 use super::{BlockError, Lowering};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Term};
@@ -10,12 +10,7 @@ use zktorch_program::{Part, Term};
 /// `s > 0`: `acc + 2^(s-1) = y·2^s + r`, `y` in a signed range table, `r ∈ [0, 2^s)` in limbs of at most 16 bits. `s ≤ 0`: `y = acc·2^-s`
 /// exactly, without a lookup where the bounds of `acc` fit the format. A tensor that has the format already is returned as it is.
 /// A value outside the format is an error of execution that names the node.
-pub(crate) fn requantize(
-    ctx: &mut Lowering,
-    node: &str,
-    acc: &Accumulator,
-    out: Format,
-) -> Result<QTensor, BlockError> {
+pub(crate) fn requantize(ctx: &mut Lowering, node: &str, acc: &Accumulator, out: Format) -> Result<QTensor, BlockError> {
     if !(2..=32).contains(&out.bits) {
         return Err(BlockError::unsupported(
             node,

@@ -58,7 +58,11 @@ pub(crate) fn log_softmax(ctx: &mut Lowering, node: &str, x: &QTensor, out: Form
     let exponent = |u: i64| 63 - u.max(1).leading_zeros();
     let part = Part { weight: 1i128 << k, lo: 0, bits: top + 1 };
     if part.bits > 16 {
-        return Err(BlockError::unsupported(node, format!("a row of {} elements; at most 32768 are possible", 1u64 << top), "split the row"));
+        return Err(BlockError::unsupported(
+            node,
+            format!("a row of {} elements; at most 32768 are possible", 1u64 << top),
+            "split the row",
+        ));
     }
     let range = 0..1i64 << part.bits;
     let columns = vec![
@@ -211,15 +215,7 @@ fn masked_terms(ctx: &mut Lowering, node: &str, x: &QTensor, mask: &[bool]) -> R
 }
 
 /// Cells for the maximum over allowed positions, filled and range-checked.
-fn range_checked_maximum(
-    ctx: &mut Lowering,
-    node: &str,
-    x: &QTensor,
-    mask: &Mask,
-    allow: &View,
-    forbid: &View,
-    used: &[u8],
-) -> QTensor {
+fn range_checked_maximum(ctx: &mut Lowering, node: &str, x: &QTensor, mask: &Mask, allow: &View, forbid: &View, used: &[u8]) -> QTensor {
     let shape = x.shape();
     let outer = shape.len() - 1;
     let fill: Fill = match mask.intervals(&shape) {
@@ -236,10 +232,7 @@ fn range_checked_maximum(
         None => {
             // Scattered positions: a copy of the scores in which masked ones are as small as possible.
             let all = letters(shape.len());
-            let terms = vec![
-                Term::product(1, allow.clone(), used, x.view.clone(), &all),
-                Term::linear(x.lo as i128, forbid.clone(), used),
-            ];
+            let terms = vec![Term::product(1, allow.clone(), used, x.view.clone(), &all), Term::linear(x.lo as i128, forbid.clone(), used)];
             let (lo, hi) = (2 * x.lo.min(0), x.hi.max(0) + x.lo.max(0));
             let kept = ctx.builder.assign(node, &shape, shape.len(), terms, lo, hi);
             Box::new(move |ctx, m| ctx.builder.step(Step::Max { x: kept, max: m.clone() }))

@@ -38,11 +38,7 @@ pub(crate) fn unary(
     }
     let shift = acc.scale - input.scale;
     if shift < -64 {
-        return Err(BlockError::unsupported(
-            node,
-            format!("a rescale by 2^{}", -shift),
-            "choose scales that differ by at most 64 bits",
-        ));
+        return Err(BlockError::unsupported(node, format!("a rescale by 2^{}", -shift), "choose scales that differ by at most 64 bits"));
     }
     let fine;
     let acc = if shift < 0 {
