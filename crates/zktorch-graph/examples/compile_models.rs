@@ -62,10 +62,7 @@ fn model(path: &Path, name: &str, verbose: bool) -> Result<()> {
     let start = Instant::now();
     let result = model.run(&sample)?;
     let executed = start.elapsed();
-    let reference: Vec<Tensor> = run(&graph, &sample, |_, _| {})?
-        .iter()
-        .map(|t| (**t).clone())
-        .collect();
+    let reference: Vec<Tensor> = run(&graph, &sample, |_, _| {})?.iter().map(|t| (**t).clone()).collect();
     let program = &model.built.program;
     println!(
         "{name}: {} cells, {} lookups, {} parameters, {} identities, {} tables, import {imported:.2?}, compile {compiled:.2?}, run {executed:.2?}",
@@ -108,20 +105,14 @@ fn model(path: &Path, name: &str, verbose: bool) -> Result<()> {
             println!("    {:>9} rows {sites:>9} lookups  {name}", table.len());
         }
         for n in &model.report.nodes {
-            println!(
-                "    {:>9} cells {:>9} lookups, scale {:>3}  {} ({})",
-                n.cells, n.lookups, n.scale, n.name, n.op
-            );
+            println!("    {:>9} cells {:>9} lookups, scale {:>3}  {} ({})", n.cells, n.lookups, n.scale, n.name, n.op);
         }
     }
     if !tests.is_empty() {
         let (mut top1, mut worst, mut done) = (vec![0.0; model.outputs.len()], f64::MAX, 0);
         let mut failed = 0;
         for test in &tests {
-            let reference: Vec<Tensor> = run(&graph, test, |_, _| {})?
-                .iter()
-                .map(|t| (**t).clone())
-                .collect();
+            let reference: Vec<Tensor> = run(&graph, test, |_, _| {})?.iter().map(|t| (**t).clone()).collect();
             match model.run(test) {
                 Err(e) => {
                     failed += 1;
@@ -138,10 +129,7 @@ fn model(path: &Path, name: &str, verbose: bool) -> Result<()> {
                 }
             }
         }
-        let share: Vec<String> = top1
-            .iter()
-            .map(|t| format!("{:.2} %", 100.0 * t / f64::from(done.max(1))))
-            .collect();
+        let share: Vec<String> = top1.iter().map(|t| format!("{:.2} %", 100.0 * t / f64::from(done.max(1)))).collect();
         println!("  {done} test inputs: top-1 {share:?}, smallest cosine {worst:.6}, {failed} refused");
     }
     Ok(())
@@ -154,9 +142,7 @@ fn inputs(graph: &Graph, arrays: &BTreeMap<String, Tensor>) -> Result<Vec<Tensor
         .iter()
         .map(|&id| {
             let info = graph.value(id);
-            let t = arrays
-                .get(&info.name)
-                .ok_or_else(|| format!("no array '{}'", info.name))?;
+            let t = arrays.get(&info.name).ok_or_else(|| format!("no array '{}'", info.name))?;
             convert(t, info.dtype)?.reshaped(info.shape.clone()).map_err(Into::into)
         })
         .collect()
@@ -180,10 +166,7 @@ fn test_set(graph: &Graph, path: &Path) -> Result<Vec<Vec<Tensor>>> {
     };
     let info = graph.value(input);
     let n: usize = info.shape.iter().product();
-    let all = ["X", "x", "ids", info.name.as_str()]
-        .iter()
-        .find_map(|k| arrays.get(*k))
-        .ok_or("no samples")?;
+    let all = ["X", "x", "ids", info.name.as_str()].iter().find_map(|k| arrays.get(*k)).ok_or("no samples")?;
     let all = convert(all, info.dtype)?;
     // A row may hold one more element than the input (the next token).
     let rows = all.shape.first().copied().unwrap_or(1).max(1);
@@ -211,10 +194,7 @@ fn npz(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         let b = bytes.get(at..at + n).ok_or("truncated archive")?;
         Ok(b.iter().rev().fold(0, |v, x| v << 8 | usize::from(*x)))
     };
-    let end = (0..bytes.len().saturating_sub(21))
-        .rev()
-        .find(|&i| bytes[i..].starts_with(b"PK\x05\x06"))
-        .ok_or("no archive")?;
+    let end = (0..bytes.len().saturating_sub(21)).rev().find(|&i| bytes[i..].starts_with(b"PK\x05\x06")).ok_or("no archive")?;
     let mut at = word(end + 16, 4)?;
     let mut arrays = BTreeMap::new();
     for _ in 0..word(end + 10, 2)? {
@@ -241,23 +221,13 @@ fn npy(bytes: &[u8]) -> Result<Option<Tensor>> {
     let text = String::from_utf8_lossy(&bytes[10..10 + header]).into_owned();
     let field = |key: &str| text.split(key).nth(1).unwrap_or("");
     let descr = field("'descr': '").split('\'').next().unwrap_or("").to_string();
-    let shape: Vec<usize> = field("'shape': (")
-        .split(')')
-        .next()
-        .unwrap_or("")
-        .split(',')
-        .filter_map(|s| s.trim().parse().ok())
-        .collect();
+    let shape: Vec<usize> = field("'shape': (").split(')').next().unwrap_or("").split(',').filter_map(|s| s.trim().parse().ok()).collect();
     let body = &bytes[10 + header..];
     let data = match descr.as_str() {
         "<f4" => Data::F32(body.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
         "<f8" => Data::F32(words(body).map(|b| f64::from_le_bytes(b) as f32).collect()),
         "<i8" => Data::I64(words(body).map(i64::from_le_bytes).collect()),
-        "<i4" => Data::I64(
-            body.chunks_exact(4)
-                .map(|b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]])))
-                .collect(),
-        ),
+        "<i4" => Data::I64(body.chunks_exact(4).map(|b| i64::from(i32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect()),
         "|b1" => Data::Bool(body.iter().map(|b| *b != 0).collect()),
         "|u1" => Data::I64(body.iter().map(|b| i64::from(*b)).collect()),
         _ => return Ok(None),
@@ -266,6 +236,5 @@ fn npy(bytes: &[u8]) -> Result<Option<Tensor>> {
 }
 
 fn words(body: &[u8]) -> impl Iterator<Item = [u8; 8]> + '_ {
-    body.chunks_exact(8)
-        .map(|b| [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
+    body.chunks_exact(8).map(|b| [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
 }
