@@ -1,0 +1,165 @@
+//! From a claim on the leaves to claims on views.
+
+use super::layout::{Content, Layout};
+use super::prover::LookupProver;
+use super::table::{EqSuffixes, column_values};
+use super::{Fingerprint, gkr::LeafClaim};
+use crate::circuit::Lc;
+use crate::claims::{Claim, Resolved, Vector, Weight, index_bits, resolve, weighted_sum};
+use crate::error::VerifyError;
+use crate::party::Party;
+use ark_ff::{AdditiveGroup, Field};
+use zktorch_algebra::{Fr, mle};
+use zktorch_program::{Axis, Program, Table, View};
+
+/// A column of a block that only the prover can evaluate.
+pub(super) struct Opening {
+    /// The committed vector.
+    pub vector: Vector,
+    /// First cell.
+    pub offset: usize,
+    /// Axes with their weights.
+    pub axes: Vec<(Axis, Weight)>,
+    /// The table of rows whose whole content this is.
+    pub content_of: Option<usize>,
+    /// Its coefficient in the extension of the numerators.
+    p: Fr,
+    /// Its coefficient in the extension of the denominators.
+    q: Fr,
+}
+
+/// The leaves' extensions as linear combinations: what the verifier computes itself, and openings.
+struct Sums {
+    p: Fr,
+    q: Fr,
+    openings: Vec<Opening>,
+}
+
+impl Sums {
+    /// Adds `coefficient · Σ weights · view` to the denominators, at once if the verifier knows the view's cells.
+    fn add_column(
+        &mut self,
+        program: &Program,
+        publics: &[Vec<i64>],
+        view: &View,
+        axes: Vec<(Axis, Weight)>,
+        coefficient: Fr,
+        content_of: Option<usize>,
+    ) {
+        match resolve(program, publics, view) {
+            Resolved::Known(values) => self.q += coefficient * known_value(values, view.offset, axes),
+            Resolved::Committed(vector, offset) => {
+                self.openings.push(Opening { vector, offset, axes, content_of, p: Fr::ZERO, q: coefficient });
+            }
+        }
+    }
+}
+
+/// Like [`weighted_sum`], but axes of stride 0 cost nothing, however long.
+fn known_value(values: &[i64], offset: usize, axes: Vec<(Axis, Weight)>) -> Fr {
+    let (repeated, moving): (Vec<_>, Vec<_>) = axes.into_iter().partition(|(axis, _)| axis.stride == 0);
+    let factor: Fr = repeated
+        .iter()
+        .map(|(axis, weight)| match weight {
+            Weight::Eq(point) => mle::sum_of_eq_below(point, axis.size),
+            Weight::Ones => Fr::from(axis.size as u64),
+        })
+        .product();
+    factor * weighted_sum(values, offset, &moving)
+}
+
+/// `eq(points, ·)` weights for consecutive axes: each takes as many coordinates as its index has bits.
+fn eq_axes(axes: impl Iterator<Item = Axis>, mut point: &[Fr]) -> Vec<(Axis, Weight)> {
+    axes.map(|axis| {
+        let (head, tail) = point.split_at(index_bits(axis.size));
+        point = tail;
+        (axis, Weight::Eq(head.to_vec()))
+    })
+    .collect()
+}
+
+/// Writes the leaves' extensions at the claim's point as a combination of columns, has the prover open the committed ones, and states that
+/// the sums are what the claim says.
+pub(super) fn open_leaves<P: Party>(
+    party: &mut P,
+    program: &Program,
+    publics: &[Vec<i64>],
+    layout: &Layout,
+    fingerprint: &Fingerprint,
+    claim: LeafClaim,
+    prover: Option<&LookupProver<'_>>,
+    claims: &mut Vec<Claim>,
+) -> Result<(), VerifyError> {
+    let sums = leaf_sums(program, publics, layout, fingerprint, &claim.point);
+    let wires = party.hidden("lookup columns", sums.openings.len(), || {
+        let prover = prover.expect("the prover has a state");
+        sums.openings.iter().map(|o| prover.open(o)).collect()
+    })?;
+    let mut p = Lc::constant(sums.p);
+    let mut q = Lc::constant(sums.q);
+    for (opening, wire) in sums.openings.into_iter().zip(wires) {
+        if opening.p != Fr::ZERO {
+            p.add_wire(opening.p, wire);
+        }
+        if opening.q != Fr::ZERO {
+            q.add_wire(opening.q, wire);
+        }
+        let Opening { vector, offset, axes, .. } = opening;
+        claims.push(Claim { vector, offset, axes, value: Lc::wire(wire) });
+    }
+    p.add_scaled(-Fr::ONE, &claim.p);
+    q.add_scaled(-Fr::ONE, &claim.q);
+    party.circuit().zero(p);
+    party.circuit().zero(q);
+    Ok(())
+}
+
+/// With `e_b = eq(r_hi, b)` and `box_b = Σ_{i in box} eq(r_lo, i)`:
+/// `p̃(r) = Σ_sites e_b box_b − Σ_tables e_b m̃(r_lo)` and, every unused leaf having denominator 1,
+/// `q̃(r) = 1 + Σ_b e_b ((α − β^K id − 1) box_b − Σ_c β^c columñ_c(r_lo))`.
+fn leaf_sums(program: &Program, publics: &[Vec<i64>], layout: &Layout, fingerprint: &Fingerprint, point: &[Fr]) -> Sums {
+    let mut sums = Sums { p: Fr::ZERO, q: Fr::ONE, openings: Vec::new() };
+    let mut eq = EqSuffixes::new(point);
+    for block in &layout.blocks {
+        let (high, low) = point.split_at(layout.bits - block.bits);
+        let e = mle::eq_index(high, block.start >> block.bits);
+        let mut rest = low;
+        let mut box_sum = e;
+        for &size in block.sizes() {
+            let (head, tail) = rest.split_at(index_bits(size));
+            box_sum *= mle::sum_of_eq_below(head, size);
+            rest = tail;
+        }
+        match &block.content {
+            Content::Sites { lookup, sizes, windows } => {
+                let l = &program.lookups[*lookup];
+                let table = l.table.0 as usize;
+                sums.p += box_sum;
+                sums.q += box_sum * (fingerprint.constant(table) - Fr::ONE);
+                for (c, (view, window)) in l.columns.iter().zip(windows).enumerate() {
+                    let sites = sizes.iter().zip(&window.strides).map(|(&size, &stride)| Axis { size, stride });
+                    let mut axes = eq_axes(sites, low);
+                    axes.extend(eq_axes(view.axes[l.index_axes..].iter().copied(), &fingerprint.inner[table]));
+                    let window_view = View { offset: window.offset, ..view.clone() };
+                    sums.add_column(program, publics, &window_view, axes, -e * fingerprint.beta[c], None);
+                }
+            }
+            Content::Rows { table, len } => {
+                sums.q += box_sum * (fingerprint.constant(*table) - Fr::ONE);
+                let counts = &program.regions[program.multiplicities[*table].0 as usize];
+                let axes = vec![(Axis { size: *len, stride: 1 }, Weight::Eq(low.to_vec()))];
+                sums.openings.push(Opening { vector: Vector::Heap, offset: counts.base, axes, content_of: None, p: -e, q: Fr::ZERO });
+                let t = &program.tables[*table];
+                for (value, beta) in column_values(t, &mut eq, block.bits).iter().zip(&fingerprint.beta) {
+                    sums.q -= e * beta * value;
+                }
+                if let Table::Rows { view, .. } = t {
+                    let mut axes = eq_axes(view.axes[..1].iter().copied(), low);
+                    axes.extend(eq_axes(view.axes[1..].iter().copied(), &fingerprint.inner[*table]));
+                    sums.add_column(program, publics, view, axes, -e * fingerprint.beta[1], Some(*table));
+                }
+            }
+        }
+    }
+    sums
+}

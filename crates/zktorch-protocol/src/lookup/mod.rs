@@ -1,0 +1,129 @@
+//! One argument for all lookups of a program.
+//!
+//! # Relation
+//! For every lookup of the program and every site `i` of its box, `(V_1[i], …, V_a[i])` is a row of the lookup's table. The prover knows the
+//! heap, the parameters and, for each table, how often each row is looked up (multiplicities, on the heap).
+//!
+//! # Protocol
+//! Haböck's LogUp (ePrint 2022/1530) over a tree of fractions, the GKR way (Papini and Haböck, ePrint 2023/1284). With
+//! `fp(v) = Σ_c β^c v_c + β^K (table + 1)`, `K` the largest number of columns, the lookups hold if and only if (up to the error below)
+//! `Σ_sites 1/(α − fp(site)) − Σ_tables Σ_j m_j/(α − fp(row_j)) = 0`.
+//!
+//! | step | prover sends | verifier checks or samples | code |
+//! | --- | --- | --- | --- |
+//! | 0 | commitments of heap and multiplicities | absorbed by the caller | |
+//! | 1 | | `r_inner` per table of rows: its content is read as one value `Σ_inner eq(r_inner, inner) · view[j, inner]`; then `α`, `β` | [`lookup_argument`] |
+//! | 2 | hidden `p_i, q_i, q_i^{-1}, p_i/q_i` for the 8 nodes of layer 3 | `q_i q_i^{-1} = 1`, quotients, their sum is 0; draws a point of the layer | `gkr` |
+//! | 3, per layer | | `λ` | `gkr` |
+//! | | hidden rounds for `Σ_x eq(r,x)((p_0 + λ q_0) q_1 + p_1 q_0)(x) = p̃(r) + λ q̃(r)` | round challenges | [`crate::sumcheck`] |
+//! | | hidden `p_0, p_1, q_0, q_1`, `(p_0 + λ q_0) q_1` | two products; `μ` joins the point: the claims on the next layer | `gkr` |
+//! | 4 | hidden value of each committed column of each block of leaves | two linear constraints: the leaves' numerators and denominators; a [`Claim`] per column | `leaves` |
+//!
+//! The verifier evaluates ranges, function tables, constants and public tensors itself.
+//!
+//! # Cost and soundness
+//! With `2^N` leaves (sites and table rows, padded: see `layout`): prover about 10 field multiplications per leaf and at most three field
+//! elements of memory per leaf; proof `N²/2 + O(N)` rows of 32 bytes and a row per 8 columns of blocks; verifier circuit two constraints per layer.
+//! Leaves past the last block cost nothing.
+//!
+//! Error, over the challenges in the order in which they are drawn, `F` the scalar field:
+//! * `(K + inner variables) · 2^N / |F|`: if some site is no row, then the sum of fractions is not zero as a rational function of `α`
+//!   over `F(β, r_inner)` (a pole at the site's fingerprint remains: 2022/1530, Lemma 5, which needs fewer than `|F|` sites); its numerator has
+//!   total degree at most `(K + inner variables) · 2^N` (Schwartz–Zippel).
+//! * `3/|F|` for the point of the top layer.
+//! * per layer of `2^k` nodes: `1/|F|` for `λ`, `3k/|F|` for the sumcheck, `1/|F|` for `μ` (2023/1284, §3.2): below `2N²/|F|` in all.
+//!
+//! # Departures
+//! * All messages are hidden; the checks are constraints of the verifier circuit.
+//! * The root is not sent: layer 3 is, and its quotients sum to zero. All its denominators are inverted in the circuit, so no leaf has
+//!   denominator zero.
+//! * Tables with secret content are compressed by a random point rather than by powers of `β`: their columns become claims like all others.
+//! * Prover: variables are bound from the least significant one on, so that the unused tail of the leaves stays unused in every round; `eq` is
+//!   split (Gruen, ePrint 2024/108, §3); numerators that are all 1 are never stored.
+
+mod gkr;
+mod layout;
+mod leaves;
+#[cfg(feature = "prover")]
+mod prover;
+#[cfg(not(feature = "prover"))]
+#[path = "no_prover.rs"]
+mod prover;
+#[cfg(feature = "prover")]
+mod round;
+mod table;
+#[cfg(all(test, feature = "prover"))]
+mod tests;
+
+use crate::claims::{Claim, index_bits};
+use crate::error::VerifyError;
+use crate::party::Party;
+use ark_ff::Field;
+use layout::Layout;
+use zktorch_algebra::Fr;
+use zktorch_program::{Parameters, Program, Table};
+
+/// What the prover looks up, and in what.
+#[derive(Clone, Copy)]
+pub struct LookupWitness<'a> {
+    /// The heap, multiplicities included.
+    pub heap: &'a [i64],
+    /// The parameters.
+    pub params: &'a Parameters,
+}
+
+/// The challenges that make one field element of a table row.
+struct Fingerprint {
+    /// The pole of a fingerprint `f` is at `α = f`.
+    alpha: Fr,
+    /// `β^0..=β^K`.
+    beta: Vec<Fr>,
+    /// For each table the point at which a row's content is read: a coordinate per bit of each inner axis.
+    inner: Vec<Vec<Fr>>,
+}
+
+impl Fingerprint {
+    /// Draws the challenges.
+    fn draw<P: Party>(party: &mut P, program: &Program) -> Fingerprint {
+        let inner = program.tables.iter().map(|t| match t {
+            Table::Rows { view, .. } => view.axes.iter().skip(1).map(|a| index_bits(a.size)).sum(),
+            _ => 0,
+        });
+        let inner = inner.map(|n| party.challenges(b"lookup inner point", n)).collect();
+        let alpha = party.challenge(b"lookup alpha");
+        let step = party.challenge(b"lookup beta");
+        let columns = program.tables.iter().map(Table::columns).max().unwrap_or(0);
+        let beta = std::iter::successors(Some(Fr::ONE), |b| Some(*b * step)).take(columns + 1).collect();
+        Fingerprint { alpha, beta, inner }
+    }
+
+    /// `α − β^K (table + 1)`: the denominator without the columns.
+    fn constant(&self, table: usize) -> Fr {
+        let separator = self.beta.last().copied().unwrap_or(Fr::ONE);
+        self.alpha - separator * Fr::from(table as u64 + 1)
+    }
+}
+
+/// Shows that every lookup of the program holds, up to the claims that it appends to `claims`. To be called after the commitments of the heap
+/// (with the multiplicities) have been absorbed; `program` has passed [`Program::validate`] and `publics` has the lengths that it states.
+/// `witness` is present at the prover only. Without lookups nothing happens.
+///
+/// # Errors
+/// [`VerifyError::Truncated`] and [`VerifyError::BadPoint`] for a broken proof, [`VerifyError::Key`] for more than `2^40` lookups.
+pub fn lookup_argument<P: Party>(
+    party: &mut P,
+    program: &Program,
+    publics: &[Vec<i64>],
+    witness: Option<LookupWitness<'_>>,
+    claims: &mut Vec<Claim>,
+) -> Result<(), VerifyError> {
+    let Some(layout) = Layout::new(program)? else {
+        return Ok(());
+    };
+    let fingerprint = Fingerprint::draw(party, program);
+    let prover = witness.and_then(|w| prover::LookupProver::new(program, publics, w, &layout, &fingerprint));
+    let mut tree = prover.as_ref().map(|p| p.tree());
+    let claim = gkr::fractions_sum_to_zero(party, layout.bits, tree.as_mut())?;
+    drop(tree);
+    leaves::open_leaves(party, program, publics, &layout, &fingerprint, claim, prover.as_ref(), claims)
+}
