@@ -310,3 +310,5 @@ mod prover {
 
 #[cfg(feature = "prover")]
 pub use prover::{ProveError, prove};
+#[cfg(test)]
+pub(crate) use prover::prove_with;

@@ -82,7 +82,10 @@ fn an_honest_proof_verifies_and_differs_every_time() {
     assert_eq!(proof.len(), crate::proof_shape(&built.program).unwrap().bytes);
     assert_eq!(proof, make(5, &mut phases), "with fixed randomness a proof is reproducible");
     let other = make(6, &mut phases);
-    assert!(proof.as_chunks::<32>().0.iter().zip(other.as_chunks::<32>().0).all(|(a, b)| a != b), "every message is blinded");
+    // The first value of the decider's first sumcheck is zero by construction.
+    let words = proof.as_chunks::<32>().0.iter().zip(other.as_chunks::<32>().0);
+    let equal = words.filter(|(a, b)| a == b && **a != [0; 32]).count();
+    assert_eq!(equal, 0, "every message is blinded");
     assert!(verify(&vk, b"other", &witness.publics, &proof).is_err());
     let decoded = VerifyingKey::decode(&vk.encode()).unwrap();
     assert_eq!(decoded.digest(), vk.digest());
@@ -90,4 +93,129 @@ fn an_honest_proof_verifies_and_differs_every_time() {
     let mut longer = proof.clone();
     longer.push(0);
     assert_eq!(verify(&vk, b"ctx", &witness.publics, &longer).unwrap_err(), VerifyError::TrailingBytes { count: 1 });
+}
+
+/// A sample with its keys and an honest witness.
+struct Setting {
+    built: Built,
+    pk: ProvingKey,
+    vk: VerifyingKey,
+    heap: Vec<i64>,
+    publics: Vec<Vec<i64>>,
+}
+
+impl Setting {
+    fn new() -> Setting {
+        let (built, inputs) = sample();
+        let witness = execute(&built, &inputs).unwrap();
+        let (pk, vk) = keys(&built);
+        Setting { built, pk, vk, heap: witness.heap, publics: witness.publics }
+    }
+    fn attempt(&self, heap: &[i64], publics: &[Vec<i64>], tamper: Option<(&'static str, usize)>) -> Result<crate::Verified, VerifyError> {
+        let rng = ChaCha20Rng::seed_from_u64(9);
+        let proof = crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, rng, &mut |_| {}, |party| {
+            if let Some((name, position)) = tamper {
+                let mut seen = 0;
+                party.tamper = Some(Box::new(move |what, values| {
+                    if what == name {
+                        if seen == 0 {
+                            values[position] += zktorch_algebra::Fr::from(1u64);
+                        }
+                        seen += 1;
+                    }
+                }));
+            }
+        })
+        .unwrap();
+        verify(&self.vk, b"", publics, &proof)
+    }
+}
+
+#[test]
+fn one_wrong_cell_of_any_region_is_refused_by_the_verifier_circuit() {
+    let s = Setting::new();
+    let _ = s.attempt(&s.heap, &s.publics, None).unwrap();
+    for region in &s.built.program.regions {
+        for (cell, delta) in [(region.base, 1), (region.base + region.len - 1, -1)] {
+            let mut heap = s.heap.clone();
+            heap[cell] += delta;
+            let refusal = s.attempt(&heap, &s.publics, None).unwrap_err();
+            assert_eq!(refusal, VerifyError::DeciderOuter, "region {region:?}");
+        }
+    }
+}
+
+#[test]
+fn public_tensors_are_bound_to_their_cells() {
+    let s = Setting::new();
+    for t in 0..s.publics.len() {
+        let mut publics = s.publics.clone();
+        publics[t][3] += 1;
+        assert_eq!(s.attempt(&s.heap, &publics, None).unwrap_err(), VerifyError::DeciderOuter);
+    }
+    let mut swapped = s.publics.clone();
+    swapped[1].swap(0, 1);
+    assert_ne!(swapped, s.publics);
+    assert_eq!(s.attempt(&s.heap, &swapped, None).unwrap_err(), VerifyError::DeciderOuter);
+    assert_eq!(verify(&s.vk, b"", &s.publics[..1], &[]).unwrap_err(), VerifyError::PublicCount { expected: 2, got: 1 });
+    let mut long = s.publics.clone();
+    long[0].push(0);
+    assert!(matches!(verify(&s.vk, b"", &long, &[]).unwrap_err(), VerifyError::PublicLength { got: 25, .. }));
+    let mut far = s.publics.clone();
+    far[1][2] = 5000;
+    assert!(matches!(verify(&s.vk, b"", &far, &[]).unwrap_err(), VerifyError::PublicRange { index: 2, value: 5000, .. }));
+}
+
+#[test]
+fn a_hidden_message_of_any_kind_that_is_off_by_one_is_refused() {
+    let s = Setting::new();
+    for name in [
+        "identity evaluations",
+        "identity sumcheck",
+        "identity factors",
+        "claim sumcheck",
+        "heap evaluations",
+        "row sumcheck",
+        "row evaluations",
+    ] {
+        let refusal = s.attempt(&s.heap, &s.publics, Some((name, 0))).unwrap_err();
+        assert!(matches!(refusal, VerifyError::DeciderOuter), "{name}: {refusal}");
+    }
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_refused_without_a_panic() {
+    let s = Setting::new();
+    let rng = ChaCha20Rng::seed_from_u64(9);
+    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, rng, &mut |_| {}).unwrap();
+    let _ = verify(&s.vk, b"", &s.publics, &proof).unwrap();
+    for word in (0..proof.len() / 32).step_by(7).chain(proof.len() / 32 - 90..proof.len() / 32) {
+        for (byte, mask) in [(0, 1u8), (31, 0x80), (15, 0x10)] {
+            let mut bad = proof.clone();
+            bad[word * 32 + byte] ^= mask;
+            assert!(verify(&s.vk, b"", &s.publics, &bad).is_err(), "word {word} byte {byte}");
+        }
+    }
+    for cut in [0, 1, 31, 32, 1000, proof.len() - 1] {
+        assert!(matches!(verify(&s.vk, b"", &s.publics, &proof[..cut]).unwrap_err(), VerifyError::Truncated { .. }));
+    }
+}
+
+#[test]
+fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
+    let s = Setting::new();
+    let rng = ChaCha20Rng::seed_from_u64(9);
+    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, rng, &mut |_| {}).unwrap();
+    let bytes = s.vk.encode();
+    for at in (0..bytes.len()).step_by(bytes.len() / 150 + 1) {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1;
+        if let Ok(key) = VerifyingKey::decode(&bad) {
+            assert!(verify(&key, b"", &s.publics, &proof).is_err(), "byte {at}");
+        }
+    }
+    let mut other = s.vk.clone();
+    other.params_rows.swap(0, other.matrix_rows[0].len().min(1) - 1);
+    other.matrix_rows[0].swap(0, 1);
+    assert!(verify(&other, b"", &s.publics, &proof).is_err());
 }
