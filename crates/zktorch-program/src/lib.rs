@@ -5,9 +5,13 @@
 //! cryptography and no files. [`Builder`] makes programs; [`Step`]s compute the heap of one inference.
 
 mod audit;
+#[cfg(test)]
+mod audit_tests;
 mod bounds;
 mod builder;
 mod check;
+#[cfg(all(test, feature = "prover"))]
+mod check_tests;
 mod costs;
 mod cover;
 #[cfg(feature = "prover")]

@@ -34,8 +34,9 @@ pub enum Step {
         hi: i64,
     },
     /// For every output index: `value = Σ terms` (an [`crate::Identity`]'s left side without the digits), then
-    /// `value = Σ weight · digit` with every digit in its range, most significant digit first. With positive weights this is floor
-    /// division by the weight. Fails, naming the node, if a digit is out of range or something remains.
+    /// `value = Σ weight · digit` with every digit in its range, most significant digit first. Each digit leaves a rest in
+    /// `0..|weight|` (floor division, if the weight is positive), or, if the later digits cannot express that range, in `r .. r + |weight|`
+    /// where `r` is the smallest value that they express (so signed rests round to nearest). Fails, naming the node, if a digit is out of range or something remains.
     Digits {
         /// Name of the graph node.
         node: String,

@@ -222,7 +222,7 @@ fn multiply<'a>(product: Product<'a>) -> Product<'a> {
     let x = 1 - y;
     // Weights are read in place when the summed letters follow their layout.
     let lead = if narrow(1) { 1 } else { 0 };
-    sum.sort_by(|a, b| b.strides[lead].cmp(&a.strides[lead]));
+    sum.sort_by_key(|l| std::cmp::Reverse(l.strides[lead]));
     let c = matmul::product(
         &matmul::Side::new(&product.operands[x], x, &batch, &own[x], &sum),
         &matmul::Side::new(&product.operands[y], y, &batch, &own[y], &sum),

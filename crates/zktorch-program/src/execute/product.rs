@@ -87,7 +87,7 @@ impl Product<'_> {
         let repeated = self.sum.iter().filter(|l| l.strides == [0; 3]);
         self.repeat *= repeated.map(|l| l.size as i64).product::<i64>();
         self.sum.retain(|l| l.strides != [0; 3]);
-        self.sum.sort_by(|a, b| b.strides.cmp(&a.strides));
+        self.sum.sort_by_key(|l| std::cmp::Reverse(l.strides));
         merge(&mut self.sum);
         self
     }

@@ -63,12 +63,15 @@ fn stream(seed: u64, n: usize, bound: i64) -> Vec<i64> {
         .collect()
 }
 
+/// Letters, strides, offset, source (0 parameter heap, 1 public tensor).
+type FactorCase = (Vec<u8>, Vec<usize>, usize, u8);
+
 #[derive(Clone, Debug)]
 struct Case {
     sizes: Vec<usize>,
     outputs: usize,
-    /// For each factor of each term: letters, strides, offset, source (0 parameter heap, 1 public tensor).
-    terms: Vec<(i128, Vec<(Vec<u8>, Vec<usize>, usize, u8)>)>,
+    /// Coefficient and factors of each term.
+    terms: Vec<(i128, Vec<FactorCase>)>,
     magnitude: u32,
     seed: u64,
 }
@@ -197,15 +200,33 @@ fn speed() {
     let mut memory = Memory::new(&built.program, &built.parameters);
     memory.write(&x, &stream(4, t * i, 32768));
     memory.write(&y, &stream(4, t * i, 32768));
-    let run = |name: &str, sizes: &[usize], term: Term| {
+    let timed = |name: &str, sizes: &[usize], outputs: usize, term: Term| {
         let start = std::time::Instant::now();
         let work: usize = sizes.iter().product();
-        evaluate(&memory, "n", sizes, 2, &[term]).expect("small numbers");
+        evaluate(&memory, "n", sizes, outputs, &[term]).expect("small numbers");
         let s = start.elapsed().as_secs_f64();
         eprintln!("{name}: {:.2} GMAC/s", work as f64 / s / 1e9);
     };
+    let run = |name: &str, sizes: &[usize], term: Term| timed(name, sizes, 2, term);
+    let run_3 = |name: &str, sizes: &[usize], term: Term| timed(name, sizes, 3, term);
     run("linear", &[t, o, i], Term::product(1, x.clone(), &[0, 2], w.clone(), &[1, 2]));
     run("linear, weights transposed", &[t, o, i], Term::product(1, x.clone(), &[0, 2], w.clone(), &[2, 1]));
     run("one token", &[1, o, i], Term::product(1, x.slice(0, 0, 1, 1), &[0, 2], w.clone(), &[1, 2]));
+    let heads = |v: &View| v.reshape(&[t, 16, 64]).expect("dense").permute(&[1, 0, 2]);
+    let scores = Term::product(1, heads(&x), &[0, 1, 3], heads(&View::dense(y.source, 0, &[t, i])), &[0, 2, 3]);
+    run_3("attention scores", &[16, t, t, 64], scores);
+    let values = Term::product(1, View::dense(y.source, 0, &[4, t, t]), &[0, 1, 3], View::dense(x.source, 0, &[4, t, 64]), &[0, 3, 2]);
+    run_3("attention values", &[4, t, 64, t], values);
+    let window = |c: usize, h: usize, k: usize| View {
+        source: x.source,
+        offset: 0,
+        axes: [(c, h * h), (h - k + 1, h), (h - k + 1, 1), (k, h), (k, 1)].map(|(size, stride)| Axis { size, stride }).to_vec(),
+    };
+    let kernel = View::dense(y.source, 0, &[64, 64, 3, 3]);
+    let conv = Term::product(1, kernel, &[0, 3, 4, 5], window(64, 58, 3), &[3, 1, 2, 4, 5]);
+    run_3("convolution", &[64, 56, 56, 64, 3, 3], conv);
+    let kernel = View::dense(y.source, 0, &[64, 3, 3]);
+    let conv = Term::product(1, kernel, &[0, 3, 4], window(64, 58, 3), &[0, 1, 2, 3, 4]);
+    run_3("depthwise convolution", &[64, 56, 56, 3, 3], conv);
     run("heap by heap", &[t, t, i], Term::product(1, x.clone(), &[0, 2], y.clone(), &[2, 1]));
 }
