@@ -4,6 +4,7 @@ use super::linear::{broadcast_acc, times_real};
 use super::{Const, Lower, LowerError, Value, unsupported};
 use crate::blocks::{self, Comparison};
 use crate::{Accumulator, Format, QTensor};
+use std::sync::Arc;
 use zktorch_float::{BinaryFn, DType, Data, Node, Op, Tensor, UnaryFn, ValueId, eval_op};
 
 /// The value of all elements of a constant, if they are equal.
@@ -32,6 +33,17 @@ fn times_tensor(acc: &Accumulator, q: &QTensor) -> Accumulator {
     out.hi = corners.into_iter().fold(i128::MIN, i128::max);
     out.scale += q.scale;
     out
+}
+
+/// Powers of two and small powers of integers such as `1/√d`, which come from the architecture and not from training.
+fn is_structural(v: f64) -> bool {
+    let whole = |x: f64| x < 1e6 && (x - libm::round(x)).abs() <= 1e-5 * x;
+    let v = v.abs();
+    v == 0.0
+        || libm::frexp(v).0 == 0.5
+        || [1.0, -1.0, 2.0, -2.0, 4.0, -4.0]
+            .iter()
+            .any(|&e| libm::pow(v, e) >= 0.5 && whole(libm::pow(v, e)))
 }
 
 impl Lower<'_> {
@@ -76,7 +88,7 @@ impl Lower<'_> {
             if let Some(v) = uniform(&c).filter(|_| !c.weights || c.tensor.len() == 1) {
                 let acc = self.accumulator(x, self.format(x).scale)?;
                 let acc = broadcast_acc(acc, &shape);
-                if c.weights && libm::frexp(v).0.abs() != 0.5 {
+                if c.weights && !is_structural(v) {
                     self.warnings
                         .push(format!("node '{}': the scalar factor {v} ('{}') is part of the circuit, not private", node.name, c.name));
                 }
@@ -128,27 +140,53 @@ impl Lower<'_> {
             _ => {}
         }
         let name = format!("{f:?}");
-        let real = |v: f64| -> f64 {
-            let tensor = Tensor::scalar(v as f32);
-            match eval_op(&Op::Unary(f), &[Some(&tensor)]) {
-                Ok(result) => result.first().and_then(|t| t.to_f32_vec().first().copied()).map_or(f64::NAN, f64::from),
-                Err(_) => f64::NAN,
-            }
+        let scale = self.argument_format(x)?.scale;
+        let values = self.function_values(f, scale)?;
+        let unit = libm::exp2(f64::from(scale));
+        let real = move |v: f64| -> f64 {
+            let h = libm::floor(v * unit + 0.5) as i64 + (1 << 15);
+            usize::try_from(h)
+                .ok()
+                .and_then(|h| values.get(h))
+                .map_or(f64::NAN, |y| f64::from(*y))
         };
         self.table(node, x, out, &real, &name)
     }
 
+    /// The function at all 16-bit arguments of a scale.
+    fn function_values(&mut self, f: UnaryFn, scale: i32) -> Result<Arc<Vec<f32>>, LowerError> {
+        let key = (format!("{f:?}"), scale);
+        if let Some(values) = self.functions.get(&key) {
+            return Ok(values.clone());
+        }
+        let unit = libm::exp2(f64::from(-scale));
+        let arguments = (-(1i64 << 15)..1 << 15)
+            .map(|h| (h as f64 * unit) as f32)
+            .collect();
+        let arguments = Tensor::f32(vec![1 << 16], arguments)?;
+        let results = eval_op(&Op::Unary(f), &[Some(&arguments)])?;
+        let values = Arc::new(results.first().map(Tensor::to_f32_vec).unwrap_or_default());
+        self.functions.insert(key, values.clone());
+        Ok(values)
+    }
+
+    /// Format of the argument of a table on `x`.
+    fn argument_format(&mut self, x: ValueId) -> Result<Format, LowerError> {
+        let mut input = self.format(x);
+        if !matches!(self.values[x.0], Some(Value::Acc(_))) {
+            input.scale = self.cells(x)?.scale;
+        }
+        input.bits = input.bits.min(16);
+        Ok(input)
+    }
+
     /// A function table on `x`, sharing its rescaling if it is an accumulator.
     pub(super) fn table(&mut self, node: &Node, x: ValueId, out: ValueId, f: &dyn Fn(f64) -> f64, name: &str) -> Result<(), LowerError> {
+        let input = self.argument_format(x)?;
         let acc = match self.values[x.0].clone() {
             Some(Value::Acc(p)) => p.acc,
             _ => Accumulator::of(&self.cells(x)?),
         };
-        let mut input = self.format(x);
-        if let Some(q) = acc.as_tensor() {
-            input.scale = q.scale;
-        }
-        input.bits = input.bits.min(16);
         let mut format = self.format(out);
         if self.graph.value(out).dtype != DType::F32 {
             format = Format { scale: 0, bits: 16 };

@@ -76,6 +76,8 @@ pub(crate) struct Lower<'a> {
     values: Vec<Option<Value>>,
     uses: Vec<usize>,
     constants: Constants,
+    /// Elementwise functions at all arguments, by name and scale.
+    functions: std::collections::HashMap<(String, i32), Arc<Vec<f32>>>,
     pub(crate) ctx: Lowering,
     pub(crate) warnings: Vec<String>,
 }
@@ -105,6 +107,7 @@ pub(crate) fn lower(graph: &Graph, formats: &[Format], minima: &[f64], options: 
             .collect(),
         uses,
         constants: Constants::default(),
+        functions: std::collections::HashMap::new(),
         ctx: Lowering::new(),
         warnings: Vec::new(),
     };
@@ -244,6 +247,9 @@ impl Lower<'_> {
     fn set_cells(&mut self, id: ValueId, q: QTensor) -> Result<(), LowerError> {
         if q.shape() != self.shape(id) {
             return unsupported(format!("lowered to shape {:?}, expected {:?}", q.shape(), self.shape(id)));
+        }
+        if q.scale != 0 && self.graph.value(id).dtype != zktorch_float::DType::F32 {
+            return unsupported(format!("integers at scale 2^-{}", q.scale));
         }
         self.values[id.0] = Some(Value::Cells(q));
         Ok(())

@@ -28,10 +28,45 @@ fn affine(source: Source, cells: &[usize], shape: &[usize]) -> Option<View> {
     same.then_some(view)
 }
 
+/// `seq[i] - seq[0]` as nested strides, outermost first: several axes whose sizes multiply to the length.
+fn nested(seq: &[usize]) -> Option<Vec<Axis>> {
+    let n = seq.len();
+    if n == 1 {
+        return Some(Vec::new());
+    }
+    // The longest prefix with one stride is the innermost axis, or a multiple of it.
+    let stride = seq[1].checked_sub(seq[0])?;
+    let run = (1..n)
+        .find(|&i| seq[i].checked_sub(seq[i - 1]) != Some(stride))
+        .unwrap_or(n);
+    let size = (2..=run).rev().find(|f| n % f == 0)?;
+    let inner = |i: usize| seq[i] == seq[i - i % size] + (i % size) * stride;
+    if !(0..n).all(inner) {
+        return None;
+    }
+    let outer: Vec<usize> = seq.iter().step_by(size).copied().collect();
+    let mut axes = nested(&outer)?;
+    axes.push(Axis { size, stride });
+    Some(axes)
+}
+
+/// A view with the given cells in row-major order whose axes refine those of `shape`.
+fn refined(source: Source, cells: &[usize], shape: &[usize]) -> Option<View> {
+    let mut axes = Vec::new();
+    let mut pitch = cells.len();
+    for &size in shape {
+        pitch /= size;
+        let seq: Vec<usize> = (0..size).map(|i| cells[i * pitch]).collect();
+        axes.extend(nested(&seq)?);
+    }
+    let sizes: Vec<usize> = axes.iter().map(|a| a.size).collect();
+    affine(source, cells, &sizes)
+}
+
 /// Splits the cells into blocks along the outermost axes, each of which is a view. `f(start, view)` gets the row-major position of the
 /// block's first element.
 fn blocks_of(source: Source, cells: &[usize], shape: &[usize], position: usize, f: &mut dyn FnMut(usize, View)) {
-    if let Some(view) = affine(source, cells, shape) {
+    if let Some(view) = refined(source, cells, shape) {
         f(position, view);
         return;
     }
@@ -44,7 +79,7 @@ fn blocks_of(source: Source, cells: &[usize], shape: &[usize], position: usize, 
         let run = std::iter::once(left).chain(halves.take_while(|s| *s > 0)).find_map(|len| {
             let mut part = shape.to_vec();
             part[0] = len;
-            affine(source, &cells[from * inner..(from + len) * inner], &part).map(|v| (len, v))
+            refined(source, &cells[from * inner..(from + len) * inner], &part).map(|v| (len, v))
         });
         match run {
             Some((len, view)) => {
@@ -272,7 +307,10 @@ impl Lower<'_> {
             return unsupported("indices that are no integers");
         }
         let table = match self.constant(x) {
-            Some(c) => self.constant_cells(&c, None)?,
+            Some(c) => {
+                let scale = (c.tensor.dtype() != DType::F32).then_some(0);
+                self.constant_cells(&c, scale)?
+            }
             None => return unsupported("computed indices into a computed tensor"),
         };
         if axis != 0 {
