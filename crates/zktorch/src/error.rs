@@ -2,6 +2,12 @@
 
 use crate::container::Kind;
 use std::path::PathBuf;
+use zktorch_float::EvalError;
+use zktorch_graph::{CompileError, RunError};
+use zktorch_onnx::ImportError;
+use zktorch_program::ExecuteError;
+use zktorch_protocol::pcs::SrsError;
+use zktorch_protocol::{ProveError, SetupError, VerifyError};
 
 /// A file of ours that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +199,196 @@ impl InputError {
             }
             Self::Mismatch { expected, .. } => format!("the model's tensors are\n{expected}"),
             Self::NotFinite { .. } => "clean the data before proving".to_owned(),
+        })
+    }
+}
+
+/// Everything that can go wrong, except that a proof is rejected (that is a [`Rejection`]).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// One of our files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file of tensors.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// An ONNX model that cannot be imported.
+    #[error("{file}: {source}", file = file.display())]
+    Import {
+        /// The model.
+        file: PathBuf,
+        /// Why.
+        source: ImportError,
+    },
+    /// A model that cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// A model that cannot be run on some input.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A float model that cannot be run.
+    #[error(transparent)]
+    Float(#[from] EvalError),
+    /// A reference string that is refused.
+    #[error("{file}: {source}", file = file.display())]
+    Srs {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: SrsError,
+    },
+    /// Keys that cannot be made.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// A proof that cannot be made.
+    #[error(transparent)]
+    Prove(#[from] ProveError),
+    /// A program that the protocol does not take.
+    #[error("the model's program cannot be proved: {0}")]
+    Program(VerifyError),
+    /// Files that do not belong together.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+impl Error {
+    /// Stable code of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File(e) => e.code(),
+            Self::Input(e) => e.code(),
+            Self::Import { source, .. } => match source {
+                ImportError::Io { .. } => "E0101",
+                ImportError::NotOnnx(_) => "E0102",
+                ImportError::Opset { .. } => "E0103",
+                ImportError::Unsupported(_) => "E0104",
+                ImportError::MissingDim { .. } => "E0105",
+                ImportError::Input { .. } => "E0106",
+                ImportError::Tensor { .. } => "E0107",
+                ImportError::Node { .. } => "E0108",
+                _ => "E0109",
+            },
+            Self::Compile(e) => match e {
+                CompileError::Unsupported { .. } => "E0201",
+                CompileError::NotFinite { .. } => "E0202",
+                CompileError::Option { .. } => "E0203",
+                CompileError::Float(_) => "E0204",
+                CompileError::Graph(_) => "E0205",
+            },
+            Self::Run(e) => match e {
+                RunError::Input(_) => "E0704",
+                RunError::Execute(ExecuteError::OutOfRange { .. } | ExecuteError::Remainder { .. } | ExecuteError::Overflow { .. }) => {
+                    "E0301"
+                }
+                RunError::Execute(_) => "E0302",
+            },
+            Self::Float(_) => "E0303",
+            Self::Setup(SetupError::ReferenceString { .. }) => "E0401",
+            Self::Setup(SetupError::Audit(_)) | Self::Program(_) => "E0402",
+            Self::Setup(_) => "E0403",
+            Self::Prove(_) => "E0404",
+            Self::Mismatch(_) => "E0611",
+            Self::Srs { .. } => "E0620",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        let text = match self {
+            Self::File(e) => return e.help(),
+            Self::Input(e) => return e.help(),
+            Self::Import { source, .. } => match source {
+                ImportError::Io { .. } => "check the path; weights outside of the model file are looked for in its folder",
+                ImportError::NotOnnx(_) => {
+                    "export the model as ONNX, for example with torch.onnx.export(model, args, 'model.onnx'), and copy it whole"
+                }
+                ImportError::Opset { .. } => "export with an operator set from 7 to 25: torch.onnx.export(…, opset_version=17)",
+                ImportError::Unsupported(_) => {
+                    "`zktorch check MODEL.onnx` lists everything; export with another opset, or replace these operators"
+                }
+                ImportError::MissingDim { dim, .. } => {
+                    return Some(format!("proofs are about fixed shapes: choose one, for example --dim {dim}=1"));
+                }
+                _ => "check the model with onnx.checker.check_model, or export it again",
+            },
+            Self::Compile(e) => match e {
+                CompileError::Unsupported { .. } => "`zktorch check MODEL.onnx` lists everything; replace these operators in the model",
+                CompileError::NotFinite { .. } => "give typical inputs with --calibrate FILE",
+                CompileError::Option { .. } => "see zktorch compile --help",
+                CompileError::Float(_) => "check that the calibration inputs are typical inputs of the model",
+                CompileError::Graph(_) => "export the model again",
+            },
+            Self::Run(RunError::Execute(
+                ExecuteError::OutOfRange { .. } | ExecuteError::Remainder { .. } | ExecuteError::Overflow { .. },
+            )) => "this input leaves the ranges seen in calibration: compile again with inputs like this one, --calibrate FILE",
+            Self::Run(RunError::Input(_)) => "compile again with calibration inputs that cover this one, --calibrate FILE",
+            Self::Run(_) | Self::Setup(SetupError::Parameters(_)) => "make the compiled model again with `zktorch compile`",
+            Self::Float(_) => "check that the input is a typical input of the model",
+            Self::Setup(SetupError::ReferenceString { needed, .. }) => {
+                let log2 = needed.next_power_of_two().trailing_zeros();
+                return Some(format!(
+                    "use one of at least 2^{log2} powers: `zktorch srs generate --size-log2 {log2} -o FILE` (development), or import a larger ceremony"
+                ));
+            }
+            Self::Setup(_) | Self::Program(_) => "please report this model",
+            Self::Prove(_) => "make both keys again with `zktorch setup`",
+            Self::Mismatch(_) => "`zktorch inspect FILE` says which model a file belongs to",
+            Self::Srs { .. } => {
+                "generate one with `zktorch srs generate --size-log2 N -o FILE`, or import a ceremony with `zktorch srs import FILE.ptau -o FILE`"
+            }
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// Why a proof is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The proof file is not intact.
+    #[error(transparent)]
+    File(FileError),
+    /// The proof is about another model than the verifying key.
+    #[error("the proof is about model {got}, the verifying key is for {expected}")]
+    OtherModel {
+        /// Model id of the verifying key.
+        expected: String,
+        /// Model id in the proof.
+        got: String,
+    },
+    /// The verifying key is for another model than the one that the caller trusts.
+    #[error("the verifying key is for model {got}, not for the trusted {expected}")]
+    NotTrusted {
+        /// As the caller says.
+        expected: String,
+        /// Model id of the verifying key.
+        got: String,
+    },
+    /// The protocol rejects.
+    #[error(transparent)]
+    Proof(#[from] VerifyError),
+}
+
+impl Rejection {
+    /// Stable code of the rejection.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::File(e) => e.code(),
+            Self::OtherModel { .. } => "E0521",
+            Self::NotTrusted { .. } => "E0522",
+            // The protocol's texts begin with their own, finer code.
+            Self::Proof(_) => "E0500",
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::File(e) => return e.help(),
+            Self::OtherModel { .. } => "use the verifying key of the set-up that the proof was made with".to_owned(),
+            Self::NotTrusted { .. } => "get the verifying key from whoever you trust; do not accept this proof".to_owned(),
+            Self::Proof(_) => "do not accept this proof: it was changed, or never valid".to_owned(),
         })
     }
 }

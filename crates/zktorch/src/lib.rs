@@ -1,8 +1,52 @@
 //! Proves in zero knowledge that an output came from running a given ONNX model.
+//!
+//! ```no_run
+//! use std::{collections::BTreeMap, path::Path};
+//! use zktorch::{OnnxModel, Options, ReferenceString, prove, setup, verify};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let onnx = OnnxModel::read(Path::new("model.onnx"), &BTreeMap::new())?;
+//! let model = onnx.compile(&Options { calibration: vec!["samples.npz".into()], ..Options::default() })?;
+//! let srs = ReferenceString::read(Path::new("ceremony.srs"))?;
+//! let (proving_key, verifying_key) = setup(&model, &srs)?;
+//!
+//! let inputs = model.read_inputs(Path::new("input.npz"))?;
+//! let proved = prove(&model, &proving_key, &inputs, &mut |_phase| {})?;
+//!
+//! let statement = verify(&verifying_key, &proved.proof)?;
+//! println!("{}: {:?}", statement.model_id, statement.outputs);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | step | in | out |
+//! | --- | --- | --- |
+//! | [`OnnxModel::read`] | ONNX file | float graph of fixed shapes |
+//! | [`OnnxModel::compile`] | float graph, typical inputs | [`Model`]: integers and equations |
+//! | [`setup()`] | model, [`ReferenceString`] | [`ProvingKey`], [`VerifyingKey`] |
+//! | [`prove`] | model, proving key, input | [`Proof`] with its public tensors |
+//! | [`verify`] | verifying key, proof | [`Statement`], or a [`Rejection`] |
 
 pub mod container;
 mod error;
+mod id;
+mod keys;
+mod model;
 mod npy;
+mod proof;
+mod random;
+mod srs;
 pub mod tensors;
 
-pub use error::{FileError, InputError};
+pub use container::Kind;
+pub use error::{Error, FileError, InputError, Rejection};
+pub use id::ModelId;
+pub use keys::{ModelInfo, ProvingKey, TensorInfo, VerifyingKey, setup, write_keys};
+pub use model::{CheckReport, Model, OnnxModel, Options, UnsupportedNode, check};
+pub use proof::{Proof, Proved, Statement, StatementTensor, prove, verify};
+pub use srs::{Development, ReferenceString};
+pub use tensors::TensorSpec;
+#[doc(no_inline)]
+pub use zktorch_float::{DType, Data, Tensor};
+#[doc(no_inline)]
+pub use zktorch_graph::{Element, Fidelity, Visibility};

@@ -1,0 +1,316 @@
+//! The command line: every command, flag and help text.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const AFTER: &str = "\
+The usual way:
+  zktorch compile model.onnx -o model.zkt --calibrate samples.npz
+  zktorch setup model.zkt --pk model.pk --vk model.vk
+  zktorch prove model.zkt --pk model.pk --input input.npz -o proof.bin
+  zktorch verify proof.bin --vk model.vk
+
+Exit codes: 0 done or verified, 1 proof rejected, 2 bad usage or input.";
+
+/// Proves in zero knowledge that an output came from running a given ONNX model.
+#[derive(Debug, Parser)]
+#[command(name = "zktorch", version, about, after_help = AFTER, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags of every command.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args, Clone, Copy)]
+pub struct Common {
+    /// Print one JSON value on standard output instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print only results and errors, no progress.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print more detail.
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Number of threads [default: all cores].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A small trained model: compiled, set up, proved and verified, with a word on each file.
+    #[command(
+        long_about = "Recognises a handwritten digit with a small convolutional network that comes with zktorch, proves the result and verifies the proof.\n\n\
+        All files stay in DIR (default: zktorch-demo), so that the other commands can be tried on them."
+    )]
+    Demo(Demo),
+    /// What a model needs: operators, shapes, parameters, cells, lookups, estimated time and memory; what is unsupported.
+    Check(Check),
+    /// Turns an ONNX model into integers and equations.
+    #[command(
+        long_about = "Turns an ONNX model (opsets 7 to 25) into a quantised integer model and the equations that a proof is about.\n\n\
+        The integer scales are chosen from the values seen on the calibration inputs. Without --calibrate, random inputs are used, which is rarely \
+        what a trained model expects: give some real ones.\n\n\
+        Compiled models contain the weights: keep them as secret as the weights are."
+    )]
+    Compile(Compile),
+    /// Makes the proving key and the verifying key of a compiled model.
+    #[command(long_about = "Makes the proving key (for whoever proves) and the verifying key (for everybody) of a compiled model.\n\n\
+        The keys rest on a reference string. Without --srs, one is generated on this machine and cached: whoever generates a reference string can \
+        forge proofs, so this is for development only. For use between parties, import one from a ceremony: zktorch srs import FILE.ptau -o FILE.srs")]
+    Setup(Setup),
+    /// Runs the integer model and compares it with the original.
+    #[command(long_about = "Runs the integer model on an input: exactly what a proof proves.\n\n\
+        --compare FILE reports how far the outputs are from others: FILE is the original .onnx model (run in floating point on the same input) \
+        or a file of reference outputs (.npz, .npy or .json).")]
+    Run(Run),
+    /// Proves an inference. The proof carries the public inputs and outputs.
+    #[command(
+        long_about = "Runs the model on an input and proves the result. The proof file carries the public inputs and outputs, and nothing of what is private.\n\n\
+        Input files: .npz with the model's input names, .npy (one input), or JSON {\"input_data\": [[1.0, 2.0, …], …]} with one flat list per input \
+        in graph order, or {\"input_data\": {\"name\": [1.0, 2.0, …]}}."
+    )]
+    Prove(Prove),
+    /// Verifies a proof and prints the statement that it verified.
+    #[command(
+        long_about = "Verifies a proof with the verifying key alone, and prints what is thereby known: which model, which inputs and which outputs.\n\n\
+        A verifying key says which model it is for; compare its model id with the one that you trust, or give that one with --model-id.\n\n\
+        Exit codes: 0 verified, 1 rejected, 2 bad usage or input."
+    )]
+    Verify(Verify),
+    /// Any file of zktorch, in words.
+    Inspect(Inspect),
+    /// Reference strings: generate, import from a ceremony, verify.
+    #[command(subcommand)]
+    Srs(Srs),
+    /// Time, peak memory, proof size and verification time of named models.
+    #[command(
+        long_about = "Compiles, sets up, proves and verifies named models (mlp, lenet5, nanogpt; default: all) or .onnx files, each in a process of its own, \
+        and prints a table (or a JSON list with --json).\n\n\
+        Without --threads, each model is measured with one thread and with all cores."
+    )]
+    Bench(Bench),
+    /// Prints a completion script for a shell.
+    Completions(Completions),
+    /// One measurement of `bench`, in this process.
+    #[command(hide = true)]
+    BenchOne(BenchOne),
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Folder for the files.
+    #[arg(default_value = "zktorch-demo")]
+    pub dir: PathBuf,
+}
+
+/// A size of a dynamic axis.
+#[derive(Debug, Clone)]
+pub struct Dim {
+    /// Name of the size in the model.
+    pub name: String,
+    /// Its value.
+    pub value: usize,
+}
+
+impl std::str::FromStr for Dim {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (name, value) = s.rsplit_once('=').ok_or("expected NAME=N, for example batch=1")?;
+        let value = value.parse().ok().filter(|&n: &usize| n > 0).ok_or_else(|| format!("'{value}' is not a positive number"))?;
+        if name.is_empty() {
+            return Err("expected NAME=N, for example batch=1".to_owned());
+        }
+        Ok(Dim { name: name.to_owned(), value })
+    }
+}
+
+/// The model and its sizes.
+#[derive(Debug, Args)]
+pub struct OnnxModel {
+    /// The ONNX model.
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// Size of a dynamic axis; repeat for several.
+    #[arg(long = "dim", value_name = "NAME=N")]
+    pub dims: Vec<Dim>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The model.
+    #[command(flatten)]
+    pub model: OnnxModel,
+}
+
+/// Who learns a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Visibility {
+    /// Part of the statement: every verifier sees it.
+    Public,
+    /// Hidden.
+    Private,
+    /// Hidden, with a published commitment that links proofs about the same data.
+    Committed,
+}
+
+/// Arguments of `compile`.
+#[derive(Debug, Args)]
+pub struct Compile {
+    /// The model.
+    #[command(flatten)]
+    pub model: OnnxModel,
+    /// Where to write the compiled model.
+    #[arg(short, long, value_name = "MODEL.zkt")]
+    pub output: PathBuf,
+    /// Typical inputs (.npz, .npy, .json), one or many per file; repeat for several files.
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Vec<PathBuf>,
+    /// Who learns the inputs.
+    #[arg(long, value_enum, default_value_t = Visibility::Public, value_name = "V")]
+    pub input_visibility: Visibility,
+    /// Who learns the outputs.
+    #[arg(long, value_enum, default_value_t = Visibility::Public, value_name = "V")]
+    pub output_visibility: Visibility,
+}
+
+/// Arguments of `setup`.
+#[derive(Debug, Args)]
+pub struct Setup {
+    /// The compiled model.
+    #[arg(value_name = "MODEL.zkt")]
+    pub model: PathBuf,
+    /// Reference string [default: a development one, generated here and cached].
+    #[arg(long, value_name = "FILE")]
+    pub srs: Option<PathBuf>,
+    /// Where to write the proving key.
+    #[arg(long, value_name = "PK")]
+    pub pk: PathBuf,
+    /// Where to write the verifying key.
+    #[arg(long, value_name = "VK")]
+    pub vk: PathBuf,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The compiled model.
+    #[arg(value_name = "MODEL.zkt")]
+    pub model: PathBuf,
+    /// The input (.npz, .npy, .json).
+    #[arg(short, long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Where to write the outputs (.npz or .json).
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What to compare with: the original .onnx model, or reference outputs.
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+}
+
+/// Arguments of `prove`.
+#[derive(Debug, Args)]
+pub struct Prove {
+    /// The compiled model.
+    #[arg(value_name = "MODEL.zkt")]
+    pub model: PathBuf,
+    /// The proving key.
+    #[arg(long, value_name = "PK")]
+    pub pk: PathBuf,
+    /// The input (.npz, .npy, .json).
+    #[arg(short, long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Where to write the proof.
+    #[arg(short, long, value_name = "PROOF")]
+    pub output: PathBuf,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The proof.
+    pub proof: PathBuf,
+    /// The verifying key.
+    #[arg(long, value_name = "VK")]
+    pub vk: PathBuf,
+    /// The model id that you trust (64 hexadecimal digits, or the first 16 or more): a key for another model is rejected.
+    #[arg(long, value_name = "ID")]
+    pub model_id: Option<String>,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A compiled model, key, proof or reference string.
+    pub file: PathBuf,
+}
+
+/// The commands on reference strings.
+#[derive(Debug, Subcommand)]
+pub enum Srs {
+    /// Generates a reference string for development. Whoever generates it can forge proofs.
+    Generate {
+        /// log2 of the number of powers.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=27))]
+        size_log2: u32,
+        /// Where to write it.
+        #[arg(short, long, value_name = "SRS")]
+        output: PathBuf,
+    },
+    /// Imports the powers of tau of a ceremony (snarkjs, curve bn128), with all checks.
+    Import {
+        /// The ceremony's file.
+        #[arg(value_name = "FILE.ptau")]
+        ptau: PathBuf,
+        /// Take only the first 2^N powers.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=27))]
+        size_log2: Option<u32>,
+        /// Where to write the reference string.
+        #[arg(short, long, value_name = "SRS")]
+        output: PathBuf,
+    },
+    /// Checks a reference string: points on the curve, powers of one secret, not zero.
+    Verify {
+        /// The reference string.
+        #[arg(value_name = "SRS")]
+        srs: PathBuf,
+    },
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Models: mlp, lenet5, nanogpt, or paths of .onnx files [default: all names].
+    pub models: Vec<String>,
+    /// Earlier results (--json > FILE) to compare with.
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Size of a dynamic axis of the .onnx files; repeat for several.
+    #[arg(long = "dim", value_name = "NAME=N")]
+    pub dims: Vec<Dim>,
+}
+
+/// Arguments of the hidden `bench-one`.
+#[derive(Debug, Args)]
+pub struct BenchOne {
+    /// Name or path.
+    pub model: String,
+    /// Size of a dynamic axis.
+    #[arg(long = "dim", value_name = "NAME=N")]
+    pub dims: Vec<Dim>,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}

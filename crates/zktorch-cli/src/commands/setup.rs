@@ -1,0 +1,61 @@
+use crate::args;
+use crate::ui::{Ui, bytes, seconds};
+use crate::{Failure, Outcome};
+use serde_json::json;
+use std::path::Path;
+use std::time::Instant;
+use zktorch::{Model, ReferenceString, container};
+
+/// The reference string at `path`, or a development one of at least `size` powers, with a warning.
+pub fn reference_string(path: Option<&Path>, size: usize, ui: &Ui) -> Result<(ReferenceString, bool), Failure> {
+    if let Some(path) = path {
+        ui.phase("reading and checking the reference string");
+        let srs = ReferenceString::read(path)?;
+        srs.check(path)?;
+        return Ok((srs, false));
+    }
+    ui.phase("preparing a development reference string");
+    let development = ReferenceString::development(size)?;
+    ui.finish();
+    let origin = if development.fresh { "was generated on this machine" } else { "comes from this machine's cache" };
+    ui.warn(format!(
+        "for development only: the reference string {origin} ({}). Whoever generated it can forge proofs; use one from a ceremony with --srs",
+        development.path.display()
+    ));
+    Ok((development.srs, true))
+}
+
+/// `zktorch setup`.
+pub fn setup(args: &args::Setup, ui: &Ui) -> Result<Outcome, Failure> {
+    container::check_writable(&args.pk)?;
+    container::check_writable(&args.vk)?;
+    if args.pk == args.vk {
+        return Err(Failure::Usage {
+            code: "E0902",
+            message: format!("--pk and --vk are the same file, {}", args.pk.display()),
+            help: "the proving key is for you, the verifying key for everybody: give two names".to_owned(),
+        });
+    }
+    ui.phase("reading the model");
+    let model = Model::read(&args.model)?;
+    let (srs, development) = reference_string(args.srs.as_deref(), model.required_srs_size()?, ui)?;
+    ui.phase("committing to the weights");
+    let began = Instant::now();
+    let (pk, vk) = zktorch::setup(&model, &srs)?;
+    let elapsed = began.elapsed().as_secs_f64();
+    let (pk_bytes, vk_bytes) = zktorch::write_keys((&pk, &args.pk), (&vk, &args.vk))?;
+    ui.finish();
+    ui.result(&json!({
+        "model_id": vk.model_id().to_string(),
+        "setup_seconds": elapsed,
+        "pk_bytes": pk_bytes,
+        "vk_bytes": vk_bytes,
+        "srs_size": pk.srs_size(),
+        "development_srs": development,
+    }));
+    ui.line(format!("model id {}", vk.model_id()));
+    ui.line(format!("wrote {} ({}): for whoever proves; keep it as secret as the weights", args.pk.display(), bytes(pk_bytes)));
+    ui.line(format!("wrote {} ({}): for everybody", args.vk.display(), bytes(vk_bytes)));
+    ui.line(format!("done in {}", seconds(elapsed)));
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,121 @@
+use super::{hex, preview, visibility_name};
+use crate::args;
+use crate::ui::{Ui, error_json, seconds};
+use crate::{Failure, Outcome};
+use serde_json::{Value, json};
+use std::time::Instant;
+use zktorch::{ModelId, Proof, Rejection, Statement, StatementTensor, VerifyingKey};
+
+/// `zktorch verify`.
+pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
+    if let Some(id) = &args.model_id
+        && !(16..=64).contains(&id.len()) | !id.chars().all(|c| c.is_ascii_hexdigit())
+    {
+        return Err(Failure::Usage {
+            code: "E0903",
+            message: format!("'{id}' is not a model id"),
+            help: "a model id has 64 hexadecimal digits; the first 16 or more of them will do".to_owned(),
+        });
+    }
+    let key = VerifyingKey::read(&args.vk)?;
+    let began = Instant::now();
+    let result = checked(args, &key)?;
+    let elapsed = began.elapsed().as_secs_f64();
+    match result {
+        Ok(statement) => {
+            ui.result(&accepted_json(&statement, elapsed));
+            for line in statement_lines(&statement, &key) {
+                ui.line(line);
+            }
+            ui.line(format!("verified in {}", seconds(elapsed)));
+            Ok(Outcome::Done)
+        }
+        Err(rejection) => {
+            let (code, message, help) = (rejection.code(), rejection.to_string(), rejection.help());
+            if ui.json {
+                ui.result(&rejected_json(&rejection, key.model_id(), elapsed));
+            } else {
+                ui.error(code, &format!("the proof is rejected: {message}"), help.as_deref());
+            }
+            Ok(Outcome::Rejected)
+        }
+    }
+}
+
+/// The statement, or why not. A file that cannot be read at all, or is no proof, is the caller's mistake and not a rejection.
+fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Statement, Rejection>, Failure> {
+    let proof = match Proof::read(&args.proof) {
+        Ok(proof) => proof,
+        Err(e) if e.is_defective_content() => return Ok(Err(Rejection::File(e))),
+        Err(e) => return Err(e.into()),
+    };
+    if let Some(trusted) = &args.model_id
+        && !key.model_id().matches(trusted)
+    {
+        return Ok(Err(Rejection::NotTrusted { expected: trusted.clone(), got: key.model_id().to_string() }));
+    }
+    Ok(zktorch::verify(key, &proof))
+}
+
+/// What is known after verification, in sentences.
+pub fn statement_lines(statement: &Statement, key: &VerifyingKey) -> Vec<String> {
+    let source = &key.info().source;
+    let mut lines = vec![
+        "It is proved that whoever made the proof ran".to_owned(),
+        format!("  model {} ('{source}', weights private)", statement.model_id),
+    ];
+    for (what, tensors) in [("on input", &statement.inputs), ("giving output", &statement.outputs)] {
+        for tensor in tensors {
+            lines.push(format!("  {what} {}", tensor_text(tensor)));
+        }
+    }
+    lines
+}
+
+fn tensor_text(tensor: &StatementTensor) -> String {
+    let head = format!("{} {:?}", tensor.info.name, tensor.info.shape);
+    match (&tensor.value, &tensor.commitment) {
+        (Some(value), _) => format!("{head} = {}", preview(value)),
+        (None, Some(commitment)) => format!("{head}, committed as {}", hex(commitment)),
+        (None, None) => format!("{head}, private"),
+    }
+}
+
+fn accepted_json(statement: &Statement, elapsed: f64) -> Value {
+    let public =
+        |tensors: &[StatementTensor]| super::tensors_json(tensors.iter().filter_map(|t| Some((t.info.name.as_str(), t.value.as_ref()?))));
+    let described = |tensors: &[StatementTensor]| -> Value {
+        tensors
+            .iter()
+            .map(|t| {
+                let mut value = json!({ "visibility": visibility_name(t.info.visibility), "shape": t.info.shape, "scale": t.info.scale });
+                if let Some(v) = &t.value {
+                    value["values"] = zktorch::tensors::json_values(v);
+                }
+                if let Some(c) = &t.commitment {
+                    value["commitment"] = json!(hex(c));
+                }
+                (t.info.name.clone(), value)
+            })
+            .collect()
+    };
+    json!({
+        "verified": true,
+        "verify_seconds": elapsed,
+        "model_id": statement.model_id.to_string(),
+        "statement": { "parameters": "private", "inputs": described(&statement.inputs), "outputs": described(&statement.outputs) },
+        "outputs": public(&statement.outputs),
+        "error": null,
+    })
+}
+
+fn rejected_json(rejection: &Rejection, id: ModelId, elapsed: f64) -> Value {
+    json!({
+        "verified": false,
+        "verify_seconds": elapsed,
+        "model_id": id.to_string(),
+        "statement": null,
+        "outputs": {},
+        "error": error_json(rejection.code(), &rejection.to_string(), rejection.help().as_deref()),
+    })
+}

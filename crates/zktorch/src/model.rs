@@ -1,0 +1,319 @@
+//! Models: the ONNX file, the compiled model, its runs.
+
+use crate::container::{self, Kind};
+use crate::error::{Error, FileError, InputError};
+use crate::tensors::{self, TensorSpec};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use zktorch_float::{Graph, Tensor};
+use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, RunOutput, Visibility};
+use zktorch_onnx::{ImportError, ImportOptions};
+use zktorch_program::Witness;
+
+/// An ONNX model as imported: a float graph with fixed shapes.
+#[derive(Debug, Clone)]
+pub struct OnnxModel {
+    graph: Graph,
+    file: PathBuf,
+}
+
+/// A node that cannot be proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsupportedNode {
+    /// Its name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// Why, and what helps.
+    pub reason: String,
+}
+
+/// What a model needs.
+#[derive(Debug, Clone, Default)]
+pub struct CheckReport {
+    /// Everything that cannot be proved; the rest is only filled in if this is empty.
+    pub unsupported: Vec<UnsupportedNode>,
+    /// Operators with their number of nodes.
+    pub operators: BTreeMap<String, usize>,
+    /// Inputs.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs.
+    pub outputs: Vec<TensorSpec>,
+    /// Weights and other parameters.
+    pub parameters: usize,
+    /// Cells that a proof commits to.
+    pub cells: usize,
+    /// Lookups of a proof.
+    pub lookups: usize,
+    /// Length of a proof in bytes, without the public tensors.
+    pub proof_bytes: usize,
+    /// Powers that the reference string needs.
+    pub srs_size: usize,
+    /// Things worth knowing.
+    pub warnings: Vec<String>,
+}
+
+/// How to compile.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Files of typical inputs; with none, random inputs are used.
+    pub calibration: Vec<PathBuf>,
+    /// Visibility of all inputs.
+    pub inputs: Visibility,
+    /// Visibility of all outputs.
+    pub outputs: Visibility,
+}
+
+/// Most samples that calibration runs; more make no difference to ranges.
+const MAX_SAMPLES: usize = 256;
+
+impl OnnxModel {
+    /// Reads an ONNX file; weights outside of it are looked for in its folder. `dims` gives symbolic sizes their values.
+    ///
+    /// # Errors
+    /// [`Error::Import`]: not ONNX, unknown operators (all of them), a size without a value, …
+    pub fn read(path: &Path, dims: &BTreeMap<String, usize>) -> Result<OnnxModel, Error> {
+        let options = ImportOptions { dims: dims.clone() };
+        let graph = zktorch_onnx::import(path, &options).map_err(|source| Error::Import { file: path.to_path_buf(), source })?;
+        Ok(OnnxModel { graph, file: path.to_path_buf() })
+    }
+
+    /// Like [`OnnxModel::read`]; symbolic sizes take the values that make the inputs those of `specs`.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::read`].
+    pub fn read_like(path: &Path, specs: &[TensorSpec]) -> Result<OnnxModel, Error> {
+        let mut dims = BTreeMap::new();
+        loop {
+            match OnnxModel::read(path, &dims) {
+                Err(Error::Import { file, source: ImportError::MissingDim { input, axis, dim } }) => {
+                    let size = specs.iter().find(|s| s.name == input).and_then(|s| s.shape.get(axis)).copied();
+                    match size {
+                        Some(size) if dims.insert(dim.clone(), size).is_none() => {}
+                        _ => return Err(Error::Import { file, source: ImportError::MissingDim { input, axis, dim } }),
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Inputs in graph order.
+    pub fn inputs(&self) -> Vec<TensorSpec> {
+        self.specs(&self.graph.inputs)
+    }
+
+    /// Outputs in graph order.
+    pub fn outputs(&self) -> Vec<TensorSpec> {
+        self.specs(&self.graph.outputs)
+    }
+
+    fn specs(&self, ids: &[zktorch_float::ValueId]) -> Vec<TensorSpec> {
+        let spec = |v: &zktorch_float::ValueInfo| TensorSpec { name: v.name.clone(), dtype: v.dtype, shape: v.shape.clone() };
+        ids.iter().map(|&id| spec(self.graph.value(id))).collect()
+    }
+
+    /// Runs the model in floating point.
+    ///
+    /// # Errors
+    /// Inputs that do not fit, or an operator that cannot be evaluated on them.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        Ok(zktorch_float::run(&self.graph, inputs, |_, _| {})?.into_iter().map(std::sync::Arc::unwrap_or_clone).collect())
+    }
+
+    /// Compiles the model.
+    ///
+    /// # Errors
+    /// Unfit calibration files, or [`Error::Compile`].
+    pub fn compile(&self, options: &Options) -> Result<Model, Error> {
+        let specs = self.inputs();
+        let mut samples = Vec::new();
+        for file in &options.calibration {
+            samples.extend(tensors::bind_samples(file, &specs, tensors::read_entries(file)?, MAX_SAMPLES)?);
+        }
+        samples.truncate(MAX_SAMPLES);
+        self.compile_on(&samples, options)
+    }
+
+    /// Compiles the model with the scales that `samples` ask for; with none, random inputs are used.
+    ///
+    /// # Errors
+    /// [`Error::Compile`].
+    pub fn compile_on(&self, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
+        let source = self.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let options = CompileOptions {
+            inputs: vec![options.inputs; self.graph.inputs.len()],
+            outputs: vec![options.outputs; self.graph.outputs.len()],
+            source,
+            ..CompileOptions::default()
+        };
+        Model::new(zktorch_graph::compile(&self.graph, samples, &options)?)
+    }
+
+    /// Fidelity of a compiled model to this one on `samples`, per output; nothing without samples.
+    ///
+    /// # Errors
+    /// A sample that one of both cannot be run on.
+    pub fn fidelity(&self, model: &Model, samples: &[Vec<Tensor>]) -> Result<Vec<Fidelity>, Error> {
+        let mut worst: Vec<Fidelity> = Vec::new();
+        for inputs in samples {
+            let got = model.fidelity(&self.run(inputs)?, &model.run(inputs)?.outputs);
+            if worst.is_empty() {
+                worst = got;
+                continue;
+            }
+            for (w, g) in worst.iter_mut().zip(got) {
+                w.max_abs = w.max_abs.max(g.max_abs);
+                w.mean_abs += g.mean_abs;
+                w.cosine = w.cosine.min(g.cosine);
+                w.top1 += g.top1;
+            }
+        }
+        for w in &mut worst {
+            w.mean_abs /= samples.len() as f64;
+            w.top1 /= samples.len() as f64;
+        }
+        Ok(worst)
+    }
+}
+
+/// What an ONNX model needs, and what of it cannot be proved.
+///
+/// # Errors
+/// A file that is no ONNX model, or that needs sizes. Unsupported operators are no error but part of the report.
+pub fn check(path: &Path, dims: &BTreeMap<String, usize>) -> Result<CheckReport, Error> {
+    let onnx = match OnnxModel::read(path, dims) {
+        Ok(onnx) => onnx,
+        Err(Error::Import { source: ImportError::Unsupported(items), .. }) => {
+            let node = |u: zktorch_onnx::Unsupported| {
+                let attribute = u.attribute.map(|a| format!("attribute '{a}': ")).unwrap_or_default();
+                UnsupportedNode { node: u.node, op: u.op, reason: format!("{attribute}{} (opset {})", u.reason, u.opset) }
+            };
+            return Ok(CheckReport { unsupported: items.into_iter().map(node).collect(), ..CheckReport::default() });
+        }
+        Err(e) => return Err(e),
+    };
+    let mut report = CheckReport { inputs: onnx.inputs(), outputs: onnx.outputs(), ..CheckReport::default() };
+    for node in &onnx.graph.nodes {
+        *report.operators.entry(node.onnx_op.clone()).or_default() += 1;
+    }
+    match onnx.compile_on(&[], &Options::default()) {
+        Ok(model) => {
+            let shape = zktorch_protocol::proof_shape(&model.compiled.built.program).map_err(Error::Program)?;
+            let made = &model.compiled.report;
+            report.parameters = made.parameters;
+            report.cells = made.cells;
+            report.lookups = made.lookups;
+            report.proof_bytes = shape.bytes;
+            report.srs_size = shape.srs_size;
+            // That the ranges are those of random inputs matters to compiled models, not to this report.
+            report.warnings = made.warnings.iter().filter(|w| !w.contains("random inputs")).cloned().collect();
+            Ok(report)
+        }
+        Err(Error::Compile(CompileError::Unsupported { nodes })) => {
+            report.unsupported = nodes.into_iter().map(|n| UnsupportedNode { node: n.node, op: n.op, reason: n.reason }).collect();
+            Ok(report)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// A compiled model: integers and equations. It contains the weights.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub(crate) compiled: CompiledModel,
+    payload: Vec<u8>,
+}
+
+impl Model {
+    fn new(compiled: CompiledModel) -> Result<Model, Error> {
+        let payload =
+            postcard::to_allocvec(&compiled).map_err(|e| Error::Mismatch(format!("the compiled model cannot be encoded: {e}")))?;
+        Ok(Model { compiled, payload })
+    }
+
+    /// Reads a `.zkt` file.
+    ///
+    /// # Errors
+    /// A file that is not intact, or not a compiled model.
+    pub fn read(path: &Path) -> Result<Model, Error> {
+        let bytes = container::read(path)?;
+        let payload = container::open(Kind::Model, path, &bytes)?;
+        let invalid = |reason: String| FileError::Payload { file: path.to_path_buf(), kind: Kind::Model, reason };
+        let compiled: CompiledModel = postcard::from_bytes(payload).map_err(|e| invalid(e.to_string()))?;
+        compiled.built.program.validate().map_err(|e| invalid(e.to_string()))?;
+        let model = Model::new(compiled)?;
+        if model.payload != payload {
+            return Err(invalid("the encoding is not canonical".to_owned()).into());
+        }
+        Ok(model)
+    }
+
+    /// Writes a `.zkt` file and returns its length.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn write(&self, path: &Path) -> Result<u64, Error> {
+        let bytes = container::seal(Kind::Model, &self.payload);
+        container::write_atomic(path, &bytes)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Digest of the compiled model: proving keys name it.
+    pub fn digest(&self) -> [u8; 32] {
+        *blake3::hash(&self.payload).as_bytes()
+    }
+
+    /// The program, its metadata and the report of compilation.
+    pub fn compiled(&self) -> &CompiledModel {
+        &self.compiled
+    }
+
+    /// Inputs in graph order.
+    pub fn inputs(&self) -> Vec<TensorSpec> {
+        self.compiled.inputs.iter().map(spec_of).collect()
+    }
+
+    /// Outputs in graph order.
+    pub fn outputs(&self) -> Vec<TensorSpec> {
+        self.compiled.outputs.iter().map(spec_of).collect()
+    }
+
+    /// Reads inputs of this model from a file.
+    ///
+    /// # Errors
+    /// Another format, names, shapes or types that do not fit, numbers that are not finite.
+    pub fn read_inputs(&self, path: &Path) -> Result<Vec<Tensor>, InputError> {
+        tensors::bind(path, &self.inputs(), tensors::read_entries(path)?)
+    }
+
+    /// Runs the integers: exactly what a proof proves.
+    ///
+    /// # Errors
+    /// Inputs out of range, or a value that leaves the range of its calibration.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<RunOutput, Error> {
+        Ok(self.compiled.run(inputs)?)
+    }
+
+    /// Compares outputs with a reference.
+    pub fn fidelity(&self, reference: &[Tensor], got: &[Tensor]) -> Vec<Fidelity> {
+        self.compiled.fidelity(reference, got)
+    }
+
+    /// Output tensors in real numbers, from all integers of a run.
+    pub fn read_outputs(&self, witness: &Witness) -> Vec<Tensor> {
+        self.compiled.outputs.iter().map(|o| self.compiled.read(o, witness)).collect()
+    }
+
+    /// Number of powers that a reference string needs for this model.
+    ///
+    /// # Errors
+    /// [`Error::Program`].
+    pub fn required_srs_size(&self) -> Result<usize, Error> {
+        zktorch_protocol::required_srs_size(&self.compiled.built.program).map_err(Error::Program)
+    }
+}
+
+fn spec_of(info: &zktorch_graph::IoInfo) -> TensorSpec {
+    TensorSpec { name: info.name.clone(), dtype: info.element.dtype(), shape: info.shape.clone() }
+}
