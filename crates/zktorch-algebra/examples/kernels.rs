@@ -57,15 +57,21 @@ fn main() {
         let v = cells(bits);
         time(&format!("dot_small, i{bits}, 1024"), 1024, || small::dot_small(&v[..1024], a));
         time(&format!("evaluate_small, i{bits}, 2^16"), n as usize, || small::evaluate_small(&v, &scalars[..16]));
-        time(&format!("combine_rows, i{bits}, 64 x 1024"), n as usize, || {
-            small::combine_rows(|i| &v[i * 1024..(i + 1) * 1024], &scalars[..64], 1024)
-        });
+        for (count, len) in [(64, 1024), (1024, 1024)] {
+            time(&format!("combine_rows, i{bits}, {count} x {len}"), count * len, || {
+                small::combine_rows(|i| &v[i % 64 * len..][..len], &scalars[..count], len)
+            });
+        }
     }
     time("eq_table, 2^16", n as usize, || mle::eq_table(&scalars[..16]));
     time("bind_top, 2^16", n as usize, || mle::bind_top(&mut scalars.clone(), scalars[3]));
     time("evaluate, 2^16", n as usize, || mle::evaluate(&scalars, &scalars[..16]));
 
     let bases = bases(n as usize);
+    for n in [1, 4, 10, 32, 100, 256] {
+        time(&format!("msm, {n}"), n, || msm(&bases[..n], &scalars[..n]));
+        time(&format!("msm of arkworks, {n}"), n, || G1Projective::msm_unchecked(&bases[..n], &scalars[..n]));
+    }
     for log in [10, 12, 14, 16] {
         let n = 1 << log;
         for bits in [1, 8, 16, 17, 32, 62] {

@@ -43,6 +43,11 @@ pub(crate) fn from_montgomery_wide(low: [u64; 4], high: u128) -> Fr {
     if high == 0 { low } else { low + Fr::from(high) }
 }
 
+/// The element whose *Montgomery* limbs are congruent to `low + 2^256·high`.
+pub(crate) fn from_montgomery_signed(low: [u64; 4], high: i64) -> Fr {
+    Fr::new_unchecked(reduce_limbs(low)) + fr_from_i64(high)
+}
+
 /// One Montgomery step on a five-limb value `t < 2^64·r`: `t / 2^64 mod r`, fully reduced.
 fn reduce_one_limb(t: [u64; 5]) -> Fr {
     let m = t[0].wrapping_mul(INV);

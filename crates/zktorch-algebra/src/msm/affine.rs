@@ -236,7 +236,7 @@ mod tests {
             for _ in 0..l {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let few = if l > 3 { source.len() as u32 } else { 7 };
-                entries.push((state >> 16) % few | (state & 0x8000) << 16);
+                entries.push(((state >> 16) % few) | ((state & 0x8000) << 16));
             }
         }
         let sums = sum_lists(&source, &entries, &lengths);

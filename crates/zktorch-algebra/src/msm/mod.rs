@@ -8,7 +8,7 @@ mod affine;
 mod fixed_base;
 mod windows;
 
-use ark_ec::CurveGroup;
+use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::Zero;
 
 use crate::{Fr, G1Affine, G1Projective};
@@ -35,6 +35,10 @@ pub fn msm_small(bases: &[G1Affine], scalars: &[i64]) -> G1Projective {
 pub fn msm(bases: &[G1Affine], scalars: &[Fr]) -> G1Projective {
     let n = bases.len().min(scalars.len());
     assert!(n < 1 << 31, "a term is addressed by 31 bits");
+    if n < 32 {
+        // Buckets do not pay yet.
+        return G1Projective::msm_unchecked(&bases[..n], &scalars[..n]);
+    }
     let (digits, windows) = WideDigits::new(&scalars[..n]);
     sums(bases, &digits, &windows).pop().unwrap_or_default()
 }
@@ -58,7 +62,6 @@ fn row_sums(bases: &[G1Affine], cells: &[i64], row_len: usize) -> Vec<G1Projecti
 mod tests {
     use super::*;
     use crate::{fr_from_i64, hash_to_fr, hash_to_g1};
-    use ark_ec::VariableBaseMSM;
     use ark_ff::{AdditiveGroup, Field, PrimeField};
 
     /// Bases with duplicates, opposites and identities among them.

@@ -3,6 +3,8 @@
 //! A scalar is held as Montgomery limbs `x·2^256 mod r < 2^254`. An integer times these limbs, summed over many terms, is
 //! kept as a plain wide integer; the congruent scalar is computed once, when the sum is asked for.
 
+mod digits;
+
 use ark_ff::AdditiveGroup;
 
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
     mle,
     par::{self, THRESHOLD},
 };
+use digits::{Columns, Prepared};
 
 /// `Σ integer·scalar`, lazily reduced.
 ///
@@ -33,9 +36,9 @@ impl SmallAccumulator {
         let sum = if value < 0 { &mut self.negative } else { &mut self.positive };
         let v = u128::from(value.unsigned_abs());
         let mut carry = 0u128;
-        for i in 0..4 {
-            let s = v * u128::from(weight.0.0[i]) + u128::from(sum[i]) + carry;
-            sum[i] = s as u64;
+        for (limb, w) in sum.iter_mut().zip(weight.0.0) {
+            let s = v * u128::from(w) + u128::from(*limb) + carry;
+            *limb = s as u64;
             carry = s >> 64;
         }
         for limb in &mut sum[4..] {
@@ -140,12 +143,39 @@ pub fn dot(a: &[Fr], b: &[Fr]) -> Fr {
 }
 
 /// `Σ values[i]·weights[i]` over the shorter length.
+///
+/// With the same weights for many vectors, [`combine_rows`] and [`evaluate_small`] are several times faster.
 pub fn dot_small(values: &[i64], weights: &[Fr]) -> Fr {
-    let mut sum = SmallAccumulator::new();
-    for (v, w) in values.iter().zip(weights) {
-        sum.add(*v, w);
+    let n = values.len().min(weights.len());
+    let (values, weights) = (&values[..n], &weights[..n]);
+    let blocks = values.chunks(DOT_BLOCK).zip(weights.chunks(DOT_BLOCK));
+    blocks.map(|(values, weights)| dot_block(values, weights)).sum()
+}
+
+/// Terms of at most 52 bits whose products with 64-bit limbs fit a signed 128-bit sum.
+const DOT_BLOCK: usize = 1 << 10;
+
+fn dot_block(values: &[i64], weights: &[Fr]) -> Fr {
+    if values.iter().fold(0, |all, v| all | (v ^ (v >> 63))) >> 52 != 0 {
+        let mut sum = SmallAccumulator::new();
+        for (v, w) in values.iter().zip(weights) {
+            sum.add(*v, w);
+        }
+        return sum.value();
     }
-    sum.value()
+    // Four sums, one per limb, in two's complement: `-p` is `!p + 1`, and the ones are counted apart.
+    let mut sums = [0u128; 4];
+    let mut negatives = 0u128;
+    for (v, w) in values.iter().zip(weights) {
+        let sign = (v >> 63) as u64;
+        let magnitude = u128::from(v.unsigned_abs());
+        let mask = u128::from(sign) | u128::from(sign) << 64;
+        for (sum, limb) in sums.iter_mut().zip(w.0.0) {
+            *sum = sum.wrapping_add((magnitude * u128::from(limb)) ^ mask);
+        }
+        negatives += u128::from(sign & 1);
+    }
+    digits::from_limb_sums(sums.map(|s| s.wrapping_add(negatives) as i128))
 }
 
 /// The multilinear extension at `point` of an integer vector, padded with zeros to `2^n`.
@@ -155,16 +185,18 @@ pub fn dot_small(values: &[i64], weights: &[Fr]) -> Fr {
 pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
     let n = point.len();
     assert!(values.len() <= 1 << n, "more values than the point has corners");
-    let (high, low) = point.split_at(n - n.div_ceil(2).min(12));
+    let (high, low) = point.split_at(n - n.min(10));
     let eq_low = mle::eq_table(low);
     let eq_high = mle::eq_table(high);
+    let prepared = Prepared::new(&eq_low);
     let width = eq_low.len();
     let rows = values.len().div_ceil(width);
-    let rows_per_task = (2 * THRESHOLD / width).max(1);
+    let rows_per_task = (4 * THRESHOLD / width).max(1);
     par::map(rows.div_ceil(rows_per_task), |task| {
         let first = task * rows_per_task;
         let rows = values[first * width..].chunks(width).take(rows_per_task);
-        rows.zip(&eq_high[first..]).map(|(row, e)| dot_small(row, &eq_low) * e).sum::<Fr>()
+        let value = |row: &[i64]| prepared.dot(row).unwrap_or_else(|| dot_small(row, &eq_low));
+        rows.zip(&eq_high[first..]).map(|(row, e)| value(row) * e).sum::<Fr>()
     })
     .into_iter()
     .sum()
@@ -174,20 +206,22 @@ pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
 /// `len` is ignored.
 pub fn combine_rows<'a>(rows: impl Fn(usize) -> &'a [i64] + Sync, weights: &[Fr], len: usize) -> Vec<Fr> {
     let mut out = vec![Fr::ZERO; len];
-    const BLOCK: usize = 64;
-    par::chunks_mut(&mut out, BLOCK, |offset, out| {
-        let mut sums = [SmallAccumulator::new(); BLOCK];
-        for (i, w) in weights.iter().enumerate() {
-            let row = rows(i);
-            for (sum, v) in sums.iter_mut().zip(row.get(offset..).unwrap_or_default()).take(out.len()) {
-                sum.add(*v, w);
-            }
+    par::chunks_mut(&mut out, column_block(len), |offset, out| {
+        let mut columns = Columns::new(out.len());
+        for (block, weights) in weights.chunks(digits::ROWS).enumerate() {
+            let first = block * digits::ROWS;
+            let row = |i| rows(i).get(offset..).unwrap_or_default();
+            let rows: Vec<&[i64]> = (first..first + weights.len()).map(row).collect();
+            columns.add(&rows, weights);
         }
-        for (out, sum) in out.iter_mut().zip(&sums) {
-            *out = sum.value();
-        }
+        columns.finish(out);
     });
     out
+}
+
+/// Columns per task: their sums fit the first-level cache, and every worker has some.
+fn column_block(len: usize) -> usize {
+    len.div_ceil(2 * par::threads()).next_multiple_of(digits::LANES).clamp(32, 256)
 }
 
 #[cfg(test)]
