@@ -280,8 +280,9 @@ impl Audit<'_> {
         let Some(target) = target else { return };
         let term = &identity.terms[target];
         let [factor] = &term.factors[..] else { return };
-        // Letters do not repeat, so as many as there are output letters, all of them below `outputs`, are all of them.
-        let whole = factor.letters.len() == identity.outputs && factor.letters.iter().all(|&l| (l as usize) < identity.outputs);
+        // The cells are expressed for every value of the output letters, and nothing is summed. A letter of size 1 may be left out.
+        let outputs_occur = (0..identity.outputs).all(|l| identity.sizes[l] == 1 || factor.letters.contains(&(l as u8)));
+        let whole = outputs_occur && factor.letters.iter().all(|&l| (l as usize) < identity.outputs);
         if !whole || term.coeff.abs() != 1 {
             return;
         }
