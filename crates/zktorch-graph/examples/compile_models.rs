@@ -14,7 +14,7 @@ use std::time::Instant;
 use zktorch_float::{DType, Data, Graph, Tensor, run};
 use zktorch_graph::{CompileOptions, compile};
 use zktorch_onnx::{ImportOptions, import};
-use zktorch_program::{Table, check};
+use zktorch_program::{Table, audit, check};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -86,6 +86,9 @@ fn model(path: &Path, name: &str, verbose: bool) -> Result<()> {
         println!("  warning: {w}");
     }
     program.validate()?;
+    if let Err(e) = audit(program) {
+        println!("  audit: {e}");
+    }
     if let Err(e) = check(program, &model.built.parameters, &result.witness) {
         println!("  check: {e}");
     }

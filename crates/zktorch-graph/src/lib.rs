@@ -9,6 +9,8 @@ mod model;
 mod options;
 mod rewrite;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 pub use blocks::BlockError;
 pub use compile::compile;

@@ -1,0 +1,136 @@
+use super::{Net, Random, verify, wrong_cells_are_caught};
+use zktorch_float::{BinaryFn, DType, Op, Tensor, UnaryFn};
+
+#[test]
+fn sums_and_products_with_broadcasting() {
+    let mut r = Random::new(21);
+    let mut net = Net::default();
+    let a = net.input("a", &[2, 3, 4]);
+    let b = net.input("b", &[3, 1]);
+    let w = net.weight(r.tensor(&[4], 3.0));
+    let half = net.constant(Tensor::scalar(0.5));
+    let third = net.constant(Tensor::scalar(0.3333));
+    for f in [BinaryFn::Add, BinaryFn::Sub, BinaryFn::Mul] {
+        for (x, y) in [(a, b), (b, a), (a, w), (w, a), (b, w), (a, half), (third, b), (a, a)] {
+            let y = net.op(Op::Binary(f), &[x, y]);
+            net.output(y);
+        }
+    }
+    let inputs = vec![r.tensor(&[2, 3, 4], 1.0), r.tensor(&[3, 1], 5.0)];
+    let model = verify(&net, &[inputs.clone()], 4e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn differences_times_tensors_are_one_accumulator() {
+    let mut r = Random::new(22);
+    let mut net = Net::default();
+    let a = net.input("a", &[2, 3]);
+    let b = net.input("b", &[3]);
+    let c = net.input("c", &[2, 3]);
+    let d = net.op(Op::Binary(BinaryFn::Sub), &[a, b]);
+    let y = net.op(Op::Binary(BinaryFn::Mul), &[d, c]);
+    let n = net.op(Op::Unary(UnaryFn::Neg), &[y]);
+    let z = net.op(Op::Binary(BinaryFn::Add), &[n, a]);
+    net.output(z);
+    let inputs = vec![r.tensor(&[2, 3], 1.0), r.tensor(&[3], 1.0), r.tensor(&[2, 3], 1.0)];
+    let model = verify(&net, &[inputs], 1e-3);
+    assert_eq!(model.report.nodes.len(), 1, "only the last sum has cells: {:?}", model.report.nodes);
+}
+
+#[test]
+fn division_powers_and_extrema() {
+    let mut r = Random::new(23);
+    let mut net = Net::default();
+    let a = net.input("a", &[2, 5]);
+    let b = net.input("b", &[2, 5]);
+    let two = net.constant(Tensor::scalar(2.0));
+    let three = net.constant(Tensor::scalar(3.0));
+    let w = net.weight(Tensor::f32(vec![5], vec![2.0, -3.0, 0.5, 7.0, -1.0]).unwrap());
+    let pairs = [
+        (BinaryFn::Div, a, b),
+        (BinaryFn::Div, a, w),
+        (BinaryFn::Pow, a, two),
+        (BinaryFn::Pow, a, three),
+        (BinaryFn::Max, a, b),
+        (BinaryFn::Min, a, b),
+        (BinaryFn::Max, a, two),
+        (BinaryFn::PRelu, a, w),
+    ];
+    for (f, x, y) in pairs {
+        let y = net.op(Op::Binary(f), &[x, y]);
+        net.output(y);
+    }
+    let b: Vec<f32> = (0..10).map(|_| 1.5 + r.next()).collect();
+    let inputs = vec![r.tensor(&[2, 5], 2.0), Tensor::f32(vec![2, 5], b).unwrap()];
+    let model = verify(&net, &[inputs.clone()], 5e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn functions_of_one_variable() {
+    let mut r = Random::new(24);
+    let x: Vec<f32> = (0..40).map(|i| i as f32 / 8.0 - 2.5 + 0.01 * r.next()).collect();
+    let functions = [
+        UnaryFn::Abs,
+        UnaryFn::Exp,
+        UnaryFn::Erf,
+        UnaryFn::Sigmoid,
+        UnaryFn::Tanh,
+        UnaryFn::Relu,
+        UnaryFn::LeakyRelu { alpha: 0.1 },
+        UnaryFn::Elu { alpha: 1.0 },
+        UnaryFn::Gelu,
+        UnaryFn::GeluTanh,
+        UnaryFn::Silu { alpha: 1.0 },
+        UnaryFn::Mish,
+        UnaryFn::HardSwish,
+        UnaryFn::Softplus,
+        UnaryFn::Sin,
+        UnaryFn::Clip { min: -1.0, max: 1.5 },
+    ];
+    let mut net = Net::default();
+    let input = net.input("x", &[40]);
+    for f in functions {
+        let y = net.op(Op::Unary(f), &[input]);
+        net.output(y);
+    }
+    verify(&net, &[vec![Tensor::f32(vec![40], x).unwrap()]], 3e-3);
+    let mut net = Net::default();
+    let input = net.input("x", &[20]);
+    for f in [UnaryFn::Sqrt, UnaryFn::Log, UnaryFn::Reciprocal] {
+        let y = net.op(Op::Unary(f), &[input]);
+        net.output(y);
+    }
+    let x: Vec<f32> = (0..20).map(|i| 1.0 + i as f32 / 10.0).collect();
+    verify(&net, &[vec![Tensor::f32(vec![20], x).unwrap()]], 1e-3);
+}
+
+#[test]
+fn comparisons_logic_selection_and_casts() {
+    let mut net = Net::default();
+    let a = net.input("a", &[6]);
+    let b = net.input("b", &[6]);
+    let c = net.typed_input("c", &[6], DType::Bool);
+    let mut truths = Vec::new();
+    for f in [BinaryFn::Equal, BinaryFn::Less, BinaryFn::LessOrEqual, BinaryFn::Greater, BinaryFn::GreaterOrEqual] {
+        truths.push(net.op(Op::Binary(f), &[a, b]));
+    }
+    for f in [BinaryFn::And, BinaryFn::Or, BinaryFn::Xor] {
+        let y = net.op(Op::Binary(f), &[truths[1], c]);
+        truths.push(y);
+    }
+    truths.push(net.op(Op::Unary(UnaryFn::Not), &[c]));
+    let y = net.op(Op::Where, &[c, a, b]);
+    let i = net.op(Op::Cast { to: DType::I64 }, &[a]);
+    let f = net.op(Op::Cast { to: DType::F32 }, &[i]);
+    for id in truths.into_iter().chain([y, i, f]) {
+        net.output(id);
+    }
+    let a = Tensor::f32(vec![6], vec![1.0, -1.5, 2.25, 0.0, 3.0, -2.0]).unwrap();
+    let b = Tensor::f32(vec![6], vec![1.0, 0.5, -2.25, 0.0, 2.0, -1.0]).unwrap();
+    let c = Tensor::bool(vec![6], vec![true, false, true, false, false, true]).unwrap();
+    let inputs = vec![a, b, c];
+    let model = verify(&net, &[inputs.clone()], 1e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}

@@ -1,0 +1,312 @@
+use super::{Net, Random, verify, wrong_cells_are_caught};
+use zktorch_float::{BinaryFn, DType, Direction, Op, ReduceFn, RnnActivation, Tensor, UnaryFn};
+
+/// Half a unit of the output's scale for values around 4, and a little for the operands.
+const CLOSE: f32 = 2e-3;
+
+#[test]
+fn matrix_product_bias_and_relu_share_one_rescaling() {
+    let mut r = Random::new(1);
+    let mut net = Net::default();
+    let x = net.input("x", &[3, 8]);
+    let w = net.weight(r.tensor(&[8, 5], 1.0));
+    let b = net.weight(r.tensor(&[5], 1.0));
+    let y = net.op(Op::MatMul, &[x, w]);
+    let y = net.op(Op::Binary(BinaryFn::Add), &[y, b]);
+    let y = net.op(Op::Unary(UnaryFn::Relu), &[y]);
+    net.output(y);
+    let samples: Vec<_> = (0..3).map(|_| vec![r.tensor(&[3, 8], 1.0)]).collect();
+    let model = verify(&net, &samples, CLOSE);
+    let relu = model.report.nodes.iter().find(|n| n.op == "Unary").unwrap();
+    assert_eq!((relu.cells, relu.lookups), (45, 30), "three cells and two lookups per element");
+    wrong_cells_are_caught(&model, &samples[0]);
+}
+
+#[test]
+fn gemm_in_all_orientations() {
+    for (trans_a, trans_b) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut r = Random::new(2);
+        let mut net = Net::default();
+        let x = net.input("x", if trans_a { &[6, 2] } else { &[2, 6] });
+        let w = net.weight(r.tensor(if trans_b { &[4, 6] } else { &[6, 4] }, 1.0));
+        let c = net.weight(r.tensor(&[4], 1.0));
+        let op = Op::Gemm { alpha: 0.7, beta: 1.5, trans_a, trans_b };
+        let y = net.op(op, &[x, w, c]);
+        net.output(y);
+        let shape: &[usize] = if trans_a { &[6, 2] } else { &[2, 6] };
+        verify(&net, &[vec![r.tensor(shape, 1.0)]], CLOSE);
+    }
+}
+
+#[test]
+fn batched_products_of_two_activations_broadcast() {
+    let mut r = Random::new(3);
+    let mut net = Net::default();
+    let a = net.input("a", &[2, 3, 4, 5]);
+    let b = net.input("b", &[3, 5, 6]);
+    let c = net.input("c", &[5]);
+    let y = net.op(Op::MatMul, &[a, b]);
+    let z = net.op(Op::MatMul, &[a, c]);
+    net.output(y);
+    net.output(z);
+    let inputs = vec![r.tensor(&[2, 3, 4, 5], 1.0), r.tensor(&[3, 5, 6], 2.0), r.tensor(&[5], 1.0)];
+    let model = verify(&net, &[inputs.clone()], CLOSE);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn tied_weights_are_committed_once() {
+    let mut r = Random::new(4);
+    let mut net = Net::default();
+    let ids = net.typed_input("ids", &[4], DType::I64);
+    let table = net.weight(r.tensor(&[40, 32], 1.0));
+    let x = net.op(Op::Gather { axis: 0 }, &[table, ids]);
+    let t = net.op(Op::Transpose { perm: vec![1, 0] }, &[table]);
+    let y = net.op(Op::MatMul, &[x, t]);
+    net.output(y);
+    let inputs = vec![r.ids(&[4], 40)];
+    let model = verify(&net, &[inputs.clone()], 5e-3);
+    assert_eq!(model.built.program.matrices.len(), 1);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn einsum_contracts_and_transposes() {
+    let mut r = Random::new(5);
+    let mut net = Net::default();
+    let a = net.input("a", &[2, 3, 4]);
+    let w = net.weight(r.tensor(&[5, 4, 2], 1.0));
+    let y = net.op(Op::Einsum { equation: "bij,kjb->ik".into() }, &[a, w]);
+    net.output(y);
+    verify(&net, &[vec![r.tensor(&[2, 3, 4], 1.0)]], CLOSE);
+}
+
+#[test]
+fn convolutions_with_padding_stride_dilation_and_groups() {
+    let mut r = Random::new(6);
+    let cases: [(&[usize], &[usize], Op); 4] = [
+        (&[2, 4, 9], &[6, 2, 3], Op::Conv { kernel: vec![3], strides: vec![2], dilations: vec![2], pads: vec![(1, 3)], group: 2 }),
+        (
+            &[1, 3, 6, 7],
+            &[4, 3, 3, 2],
+            Op::Conv { kernel: vec![3, 2], strides: vec![1, 2], dilations: vec![1, 1], pads: vec![(1, 1), (0, 1)], group: 1 },
+        ),
+        (
+            &[1, 4, 5, 5],
+            &[4, 1, 3, 3],
+            Op::Conv { kernel: vec![3, 3], strides: vec![1, 1], dilations: vec![1, 1], pads: vec![(1, 1), (1, 1)], group: 4 },
+        ),
+        (
+            &[1, 2, 4, 3, 4],
+            &[3, 2, 2, 2, 2],
+            Op::Conv {
+                kernel: vec![2, 2, 2],
+                strides: vec![1, 1, 2],
+                dilations: vec![1, 1, 1],
+                pads: vec![(0, 0), (1, 0), (1, 1)],
+                group: 1,
+            },
+        ),
+    ];
+    for (shape, kernel, op) in cases {
+        let mut net = Net::default();
+        let x = net.input("x", shape);
+        let w = net.weight(r.tensor(kernel, 0.5));
+        let b = net.weight(r.tensor(&kernel[..1], 0.5));
+        let y = net.op(op, &[x, w, b]);
+        net.output(y);
+        let inputs = vec![r.tensor(shape, 1.0)];
+        let model = verify(&net, &[inputs.clone()], CLOSE);
+        wrong_cells_are_caught(&model, &inputs);
+    }
+}
+
+#[test]
+fn transposed_convolution() {
+    let mut r = Random::new(7);
+    for group in [1, 2] {
+        let mut net = Net::default();
+        let x = net.input("x", &[1, 4, 3, 4]);
+        let w = net.weight(r.tensor(&[4, 3, 3, 2], 0.5));
+        let b = net.weight(r.tensor(&[3 * group], 0.5));
+        let op = Op::ConvTranspose {
+            kernel: vec![3, 2],
+            strides: vec![2, 3],
+            dilations: vec![1, 1],
+            pads: vec![(1, 0), (0, 1)],
+            output_padding: vec![1, 0],
+            group,
+        };
+        let y = net.op(op, &[x, w, b]);
+        net.output(y);
+        verify(&net, &[vec![r.tensor(&[1, 4, 3, 4], 1.0)]], CLOSE);
+    }
+}
+
+#[test]
+fn batch_normalisation_is_folded_or_applied() {
+    let mut r = Random::new(8);
+    for behind_conv in [true, false] {
+        let mut net = Net::default();
+        let x = net.input("x", &[1, 3, 4, 4]);
+        let mut y = x;
+        if behind_conv {
+            let w = net.weight(r.tensor(&[3, 3, 1, 1], 1.0));
+            let op = Op::Conv { kernel: vec![1, 1], strides: vec![1, 1], dilations: vec![1, 1], pads: vec![(0, 0), (0, 0)], group: 1 };
+            y = net.op(op, &[x, w]);
+        }
+        let scale = net.weight(r.tensor(&[3], 1.0));
+        let bias = net.weight(r.tensor(&[3], 1.0));
+        let mean = net.weight(r.tensor(&[3], 1.0));
+        let var = net.weight(Tensor::f32(vec![3], vec![0.5, 1.0, 2.0]).unwrap());
+        let y = net.op(Op::BatchNormalization { eps: 1e-5 }, &[y, scale, bias, mean, var]);
+        net.output(y);
+        let model = verify(&net, &[vec![r.tensor(&[1, 3, 4, 4], 1.0)]], CLOSE);
+        assert_eq!(model.report.nodes.iter().any(|n| n.op == "BatchNormalization"), !behind_conv);
+    }
+}
+
+#[test]
+fn pooling_counts_the_border_as_onnx_does() {
+    let mut r = Random::new(9);
+    for count_include_pad in [false, true] {
+        for pads in [vec![(0, 0), (0, 0)], vec![(1, 1), (1, 0)]] {
+            for ceil_mode in [false, true] {
+                let mut net = Net::default();
+                let x = net.input("x", &[1, 2, 5, 6]);
+                let (kernel, strides, dilations) = (vec![3, 2], vec![2, 2], vec![1, 1]);
+                let average = Op::AveragePool {
+                    kernel: kernel.clone(),
+                    strides: strides.clone(),
+                    dilations: dilations.clone(),
+                    pads: pads.clone(),
+                    ceil_mode,
+                    count_include_pad,
+                };
+                let max = Op::MaxPool { kernel, strides, dilations, pads: pads.clone(), ceil_mode };
+                let y = net.op(average, &[x]);
+                let z = net.op(max, &[x]);
+                net.output(y);
+                net.output(z);
+                verify(&net, &[vec![r.tensor(&[1, 2, 5, 6], 1.0)]], CLOSE);
+            }
+        }
+    }
+}
+
+#[test]
+fn global_pools_and_reductions() {
+    let mut r = Random::new(10);
+    let mut net = Net::default();
+    let x = net.input("x", &[2, 3, 4, 5]);
+    for op in [Op::GlobalAveragePool, Op::GlobalMaxPool] {
+        let y = net.op(op, &[x]);
+        net.output(y);
+    }
+    for function in [ReduceFn::Sum, ReduceFn::Mean, ReduceFn::Max, ReduceFn::Min, ReduceFn::L1, ReduceFn::SumSquare] {
+        let y = net.op(Op::Reduce { function, axes: vec![1, 3], keepdims: false }, &[x]);
+        net.output(y);
+    }
+    let y = net.op(Op::ArgMax { axis: 2, keepdims: true, select_last_index: false }, &[x]);
+    net.output(y);
+    let inputs = vec![r.tensor(&[2, 3, 4, 5], 1.0)];
+    let model = verify(&net, &[inputs.clone()], 3e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn normalisations() {
+    let mut r = Random::new(11);
+    let shape = [2, 4, 3, 5];
+    let mut net = Net::default();
+    let x = net.input("x", &shape);
+    let g = net.weight(r.tensor(&[3, 5], 1.0));
+    let b = net.weight(r.tensor(&[3, 5], 1.0));
+    let gc = net.weight(r.tensor(&[4], 1.0));
+    let bc = net.weight(r.tensor(&[4], 1.0));
+    let outputs = [
+        net.op(Op::LayerNormalization { axis: 2, eps: 1e-5 }, &[x, g, b]),
+        net.op(Op::RmsNormalization { axis: 2, eps: 1e-5 }, &[x, g]),
+        net.op(Op::InstanceNormalization { eps: 1e-5 }, &[x, gc, bc]),
+        net.op(Op::GroupNormalization { groups: 2, eps: 1e-5 }, &[x, gc, bc]),
+    ];
+    outputs.into_iter().for_each(|y| net.output(y));
+    let inputs = vec![r.tensor(&shape, 1.0)];
+    let model = verify(&net, &[inputs.clone()], 3e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn softmax_with_and_without_masks() {
+    let mut r = Random::new(12);
+    let shape = [2, 4, 4];
+    let mut net = Net::default();
+    let x = net.input("x", &shape);
+    let mask = net.typed_input("mask", &[1, 1, 4], DType::Bool);
+    let causal: Vec<bool> = (0..16).map(|i| i % 4 <= i / 4).collect();
+    let fixed = net.constant(Tensor::bool(vec![4, 4], causal.clone()).unwrap());
+    let additive =
+        net.constant(Tensor::f32(vec![4, 4], causal.iter().map(|&c| if c { 0.0 } else { f32::NEG_INFINITY }).collect()).unwrap());
+    let sum = net.op(Op::Binary(BinaryFn::Add), &[x, additive]);
+    let outputs = [
+        net.op(Op::Softmax { axis: 2 }, &[x]),
+        net.op(Op::Softmax { axis: 1 }, &[x]),
+        net.op(Op::LogSoftmax { axis: 2 }, &[x]),
+        net.op(Op::MaskedSoftmax { axis: 2 }, &[x, fixed]),
+        net.op(Op::MaskedSoftmax { axis: 2 }, &[x, mask]),
+        net.op(Op::Softmax { axis: 2 }, &[sum]),
+    ];
+    outputs.into_iter().for_each(|y| net.output(y));
+    let mask = Tensor::bool(vec![1, 1, 4], vec![true, true, false, true]).unwrap();
+    let inputs = vec![r.tensor(&shape, 4.0), mask];
+    let model = verify(&net, &[inputs.clone()], 2e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn recurrent_layers() {
+    let (seq, batch, input, hidden) = (4, 2, 3, 5);
+    let relu_free = [RnnActivation::Sigmoid, RnnActivation::Tanh, RnnActivation::Tanh];
+    for direction in [Direction::Forward, Direction::Reverse, Direction::Bidirectional] {
+        let dirs = direction.count();
+        let ops = [
+            (4, Op::Lstm { direction, hidden, activations: vec![relu_free; dirs], clip: None, input_forget: false }, 3),
+            (
+                3,
+                Op::Gru {
+                    direction,
+                    hidden,
+                    activations: vec![[RnnActivation::Sigmoid, RnnActivation::Tanh]; dirs],
+                    clip: None,
+                    linear_before_reset: true,
+                },
+                2,
+            ),
+            (
+                3,
+                Op::Gru {
+                    direction,
+                    hidden,
+                    activations: vec![[RnnActivation::Sigmoid, RnnActivation::Tanh]; dirs],
+                    clip: None,
+                    linear_before_reset: false,
+                },
+                2,
+            ),
+            (1, Op::Rnn { direction, hidden, activations: vec![RnnActivation::Tanh; dirs], clip: Some(0.8) }, 2),
+        ];
+        for (gates, op, outputs) in ops {
+            let mut r = Random::new(13);
+            let mut net = Net::default();
+            let x = net.input("x", &[seq, batch, input]);
+            let w = net.weight(r.tensor(&[dirs, gates * hidden, input], 0.8));
+            let rec = net.weight(r.tensor(&[dirs, gates * hidden, hidden], 0.8));
+            let b = net.weight(r.tensor(&[dirs, 2 * gates * hidden], 0.5));
+            let h0 = net.input("h0", &[dirs, batch, hidden]);
+            let ids = net.node(op, &[Some(x), Some(w), Some(rec), Some(b), None, Some(h0)], outputs);
+            ids.into_iter().for_each(|id| net.output(id));
+            let inputs = vec![r.tensor(&[seq, batch, input], 1.0), r.tensor(&[dirs, batch, hidden], 0.7)];
+            verify(&net, &[inputs], 2e-3);
+        }
+    }
+}
