@@ -115,7 +115,7 @@ impl Prepared {
         let (groups, tail) = values.as_chunks::<LANES>();
         let (low, high) = self.0.split_at(groups.len());
         // The four lanes share the budget, as they are added up; one term of it stays for the tail.
-        let block = (BUDGET / LANES as u64 >> bits) as usize - 1;
+        let block = ((BUDGET / LANES as u64) >> bits) as usize - 1;
         let mut sum = Fr::default();
         let mut lanes = [0; DIGITS * LANES];
         for (values, weights) in groups.chunks(block).zip(low.chunks(block)) {
