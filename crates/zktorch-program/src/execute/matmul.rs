@@ -68,76 +68,85 @@ struct Rows<'a> {
     starts: &'a [usize],
 }
 
-/// `Σ_k x[r][k] · y[s][k]` for all pairs. The caller bounded the sums; wrapping operations keep overflow checks out of the vectorised loop.
+/// Rows of `x` and of `y` per tile.
+const TILE: (usize, usize) = (4, 2);
+
+/// `sum + a · b`. The caller bounded the sums; wrapping operations keep overflow checks out of the vectorised loops.
 #[inline(always)]
-fn tile<const R: usize, const S: usize>(x: [&[i32]; R], y: [&[i32]; S]) -> [[i64; S]; R] {
-    const LANES: usize = 4;
-    let depth = x[0].len();
-    let x = x.map(|x| &x[..depth]);
-    let y = y.map(|y| &y[..depth]);
-    let mut lanes = [[[0i64; LANES]; S]; R];
-    let whole = depth / LANES * LANES;
-    let mut k = 0;
-    while k < whole {
-        for r in 0..R {
-            for s in 0..S {
-                for l in 0..LANES {
-                    let product = (x[r][k + l] as i64).wrapping_mul(y[s][k + l] as i64);
-                    lanes[r][s][l] = lanes[r][s][l].wrapping_add(product);
-                }
-            }
-        }
-        k += LANES;
-    }
-    let mut sums = [[0i64; S]; R];
-    for r in 0..R {
-        for s in 0..S {
-            sums[r][s] = lanes[r][s].iter().sum();
-            for k in whole..depth {
-                sums[r][s] += x[r][k] as i64 * y[s][k] as i64;
-            }
-        }
-    }
-    sums
+fn add_product(sum: i64, a: i64, b: i64) -> i64 {
+    sum.wrapping_add(a.wrapping_mul(b))
 }
 
+/// `Σ_k x[k] · y[k]`.
 #[inline(always)]
-fn tiles<const R: usize>(x: [&[i32]; R], y: Rows, from: usize, to: usize, c: &mut [i64], n: usize) {
-    let row = |j: usize| &y.cells[y.starts[j] + from..y.starts[j] + to];
-    let mut j = 0;
-    while j + 2 <= n {
-        let t = tile(x, [row(j), row(j + 1)]);
-        for (r, t) in t.iter().enumerate() {
-            c[r * n + j] += t[0];
-            c[r * n + j + 1] += t[1];
-        }
-        j += 2;
+fn dot(x: &[i32], y: &[i32]) -> i64 {
+    x.iter().zip(y).fold(0, |sum, (&a, &b)| add_product(sum, a as i64, b as i64))
+}
+
+/// `Σ_k x[r][k] · y[s][k]` for all pairs. Eight separate sums in one plain loop: the form that the compiler vectorises, with every cell
+/// loaded once for all its products.
+#[inline(always)]
+fn tile(x: [&[i32]; TILE.0], y: [&[i32]; TILE.1]) -> [[i64; TILE.1]; TILE.0] {
+    let depth = x[0].len();
+    let [x0, x1, x2, x3] = x.map(|x| &x[..depth]);
+    let [y0, y1] = y.map(|y| &y[..depth]);
+    let mut c = [[0i64; TILE.1]; TILE.0];
+    for k in 0..depth {
+        let (a, b) = (y0[k] as i64, y1[k] as i64);
+        let z = x0[k] as i64;
+        c[0] = [add_product(c[0][0], z, a), add_product(c[0][1], z, b)];
+        let z = x1[k] as i64;
+        c[1] = [add_product(c[1][0], z, a), add_product(c[1][1], z, b)];
+        let z = x2[k] as i64;
+        c[2] = [add_product(c[2][0], z, a), add_product(c[2][1], z, b)];
+        let z = x3[k] as i64;
+        c[3] = [add_product(c[3][0], z, a), add_product(c[3][1], z, b)];
     }
-    if j < n {
-        let t = tile(x, [row(j)]);
-        for (r, t) in t.iter().enumerate() {
-            c[r * n + j] += t[0];
-        }
-    }
+    c
 }
 
 /// `c[i][j] += Σ_k x[i][k] · y[j][k]`; `c` is row-major with `y.starts.len()` columns.
+struct Block<'a> {
+    x: Rows<'a>,
+    y: Rows<'a>,
+    depth: usize,
+    c: &'a mut [i64],
+}
+
+/// Compiled once for each instruction set; a closure would not be inlined into the function that enables the instructions.
+impl pulp::WithSimd for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        block(self.x, self.y, self.depth, self.c);
+    }
+}
+
 #[inline(always)]
 fn block(x: Rows, y: Rows, depth: usize, c: &mut [i64]) {
     let (m, n) = (x.starts.len(), y.starts.len());
     let mut from = 0;
     while from < depth {
         let to = (from + DEPTH).min(depth);
-        let row = |i: usize| &x.cells[x.starts[i] + from..x.starts[i] + to];
-        let mut i = 0;
-        while i + 4 <= m {
-            let rows = [row(i), row(i + 1), row(i + 2), row(i + 3)];
-            tiles(rows, y, from, to, &mut c[i * n..], n);
-            i += 4;
+        let x_row = |i: usize| &x.cells[x.starts[i] + from..x.starts[i] + to];
+        let y_row = |j: usize| &y.cells[y.starts[j] + from..y.starts[j] + to];
+        let (whole_m, whole_n) = (m / TILE.0 * TILE.0, n / TILE.1 * TILE.1);
+        for j in (0..whole_n).step_by(TILE.1) {
+            let ys = [y_row(j), y_row(j + 1)];
+            for i in (0..whole_m).step_by(TILE.0) {
+                let sums = tile([x_row(i), x_row(i + 1), x_row(i + 2), x_row(i + 3)], ys);
+                for (r, sums) in sums.iter().enumerate() {
+                    c[(i + r) * n + j] += sums[0];
+                    c[(i + r) * n + j + 1] += sums[1];
+                }
+            }
         }
-        while i < m {
-            tiles([row(i)], y, from, to, &mut c[i * n..], n);
-            i += 1;
+        for i in 0..m {
+            let first = if i < whole_m { whole_n } else { 0 };
+            for j in first..n {
+                c[i * n + j] += dot(x_row(i), y_row(j));
+            }
         }
         from = to;
     }
@@ -183,10 +192,7 @@ pub(crate) fn product(x: &Side, y: &Side, batches: usize) -> Vec<i64> {
                 }
             };
             let y = Rows { cells: y_cells, starts: &y_starts[batch * n..(batch + 1) * n] };
-            arch.dispatch(
-                #[inline(always)]
-                || block(x, y, depth, head),
-            );
+            arch.dispatch(Block { x, y, depth, c: head });
             row += count;
         }
     });
