@@ -2,7 +2,7 @@
 
 use super::cells::{bit_length, check_range, check_terms, check_width, checked_cells, compact, letters, limbs, look_up, negated, spread};
 use super::compare::non_negative;
-use super::{BlockError, Lowering, broadcast_shape, broadcast_to};
+use super::{BlockError, Lowering, broadcast_shape, broadcast_to, requantize};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Step, Term};
 
@@ -168,11 +168,17 @@ fn rounded_quotient(
 /// `q = floor(a/b + 1/2)` in units of `out` (real division, ties towards +∞), with broadcasting.
 ///
 /// `b` of a known sign: `B = 2·|b|`; otherwise `(b, B = 2·|b|, σ = sign b)` in a table, or `σ = 2·[b ≥ 0] - 1` for more than 16 bits. Then
-/// `σ·a·2^(j+1) + |b| = q·B + r`, `0 ≤ r < B`. Division by 0 is an error of execution that names the node. A divisor that many elements
-/// share is cheaper by [`reciprocal`] and a product.
+/// `σ·a·2^(j+1) + |b| = q·B + r`, `0 ≤ r < B`. A divisor that four or more elements share is inverted once, to at least 16 bits, and `q` is
+/// the rounded product, off by less than one unit for results of 16 bits. Division by 0 is an error of execution that names the node.
 pub(crate) fn divide(ctx: &mut Lowering, node: &str, a: &QTensor, b: &QTensor, out: Format) -> Result<QTensor, BlockError> {
     let shape = broadcast_shape(node, &a.shape(), &b.shape())?;
     let (wide_a, wide_b) = (broadcast_to(node, a, &shape)?, broadcast_to(node, b, &shape)?);
+    let bits = bit_length(b.lo.unsigned_abs().max(b.hi.unsigned_abs()) as i128);
+    if compact(&wide_b.view).len() * 4 <= wide_b.view.len() && bits <= 22 && out.bits <= 16 {
+        // 1/b has at least 16 bits for the largest |b|, and at most 16 + bits for |b| = 1.
+        let inverse = reciprocal(ctx, node, b, Format { scale: 16 + bits as i32 - b.scale, bits: bits + 18 })?;
+        return requantize(ctx, node, &Accumulator::product(node, a, &inverse)?, out);
+    }
     rounded_quotient(ctx, node, Some(&wide_a), &wide_b, out.scale - a.scale + b.scale, out)
 }
 

@@ -1,10 +1,10 @@
 //! Maxima, minima and their positions.
 
-use super::cells::{ceil_log2, check_range, checked_cells, letters, limbs, signed_bits};
+use super::cells::{bit_length, ceil_log2, check_range, checked_cells, letters, limbs, negated, signed_bits};
 use super::compare::non_negative;
 use super::{BlockError, Lowering, broadcast_shape, broadcast_to};
 use crate::tensor::{Accumulator, QTensor};
-use zktorch_program::{Part, Step, Term, View};
+use zktorch_program::{Digit, Part, Step, TableId, Term, View};
 
 /// Distances `d ≥ 0` in one digit of a table, or in two where they can reach 2^16.
 pub(super) struct Distances {
@@ -14,51 +14,102 @@ pub(super) struct Distances {
     pub near: Option<QTensor>,
 }
 
-/// Splits `d = Σ terms`, `0 ≤ d ≤ span`, over all letters of `shape`: the low digit's table has the given columns, made by `columns(bits)`
-/// for arguments in `[0, 2^bits)`.
-pub(super) fn distances(
-    ctx: &mut Lowering,
-    node: &str,
-    shape: &[usize],
-    terms: Vec<Term>,
-    span: i128,
-    label: &str,
-    columns: &dyn Fn(u32) -> Vec<Vec<i64>>,
-) -> Result<Distances, BlockError> {
-    let bits = (i128::BITS - span.leading_zeros()).max(1);
-    if bits > 32 {
-        return Err(BlockError::TooWide { node: node.to_string(), what: "the difference of two elements", bits });
+/// What to split into distances: `d = floor(Σ terms / 2^shift)`, `0 ≤ d ≤ span`, over all output letters.
+pub(super) struct Gap {
+    /// Letter sizes.
+    pub sizes: Vec<usize>,
+    /// Number of output letters.
+    pub outputs: usize,
+    /// The value.
+    pub terms: Vec<Term>,
+    /// Bits dropped below `d`.
+    pub shift: u32,
+    /// Largest distance.
+    pub span: i128,
+}
+
+/// Cells of distances: allocated first, because a step may use them before they hold distances.
+pub(super) struct DistanceCells {
+    gap: Gap,
+    parts: Vec<Part>,
+    views: Vec<View>,
+    low: (TableId, Vec<View>),
+    high: Option<(TableId, Vec<View>)>,
+}
+
+impl DistanceCells {
+    /// The low digit's table has the given columns, made by `columns(bits)` for arguments in `[0, 2^bits)`.
+    pub(super) fn new(
+        ctx: &mut Lowering,
+        node: &str,
+        gap: Gap,
+        label: &str,
+        columns: &dyn Fn(u32) -> Vec<Vec<i64>>,
+    ) -> Result<DistanceCells, BlockError> {
+        let bits = bit_length(gap.span).max(1);
+        if bits > 32 {
+            return Err(BlockError::TooWide { node: node.to_string(), what: "the difference of two elements", bits });
+        }
+        let shape = gap.sizes[..gap.outputs].to_vec();
+        let low_bits = bits.min(16);
+        let mut parts = vec![Part { weight: 1i128 << gap.shift, lo: 0, bits: low_bits }];
+        let table = ctx.builder.function_table(label, 0, columns(low_bits));
+        let low = (table, ctx.builder.column_cells(table, &shape));
+        let mut views = vec![low.1[0].clone()];
+        let mut high = None;
+        if bits > 16 {
+            let flags = (0..1i64 << (bits - 16)).map(|h| (h == 0) as i64).collect();
+            let table = ctx.builder.function_table("is zero", 0, vec![flags]);
+            let cells = ctx.builder.column_cells(table, &shape);
+            parts.insert(0, Part { weight: 1i128 << (16 + gap.shift), lo: 0, bits: bits - 16 });
+            views.insert(0, cells[0].clone());
+            high = Some((table, cells));
+        }
+        if gap.shift > 0 {
+            for part in limbs(gap.shift) {
+                let table = ctx.builder.range_table(part.lo, part.bits);
+                views.push(ctx.builder.column_cells(table, &shape).swap_remove(0));
+                parts.push(part);
+            }
+        }
+        Ok(DistanceCells { gap, parts, views, low, high })
     }
-    let low_bits = bits.min(16);
-    let mut parts = vec![Part { weight: 1, lo: 0, bits: low_bits }];
-    let table = ctx.builder.function_table(label, 0, columns(low_bits));
-    let low = ctx.builder.column_cells(table, shape);
-    let mut views = vec![low[0].clone()];
-    let mut high = None;
-    if bits > 16 {
-        let flags = (0..1i64 << (bits - 16)).map(|h| (h == 0) as i64).collect();
-        let table = ctx.builder.function_table("is zero", 0, vec![flags]);
-        let cells = ctx.builder.column_cells(table, shape);
-        parts.insert(0, Part { weight: 1 << 16, lo: 0, bits: bits - 16 });
-        views.insert(0, cells[0].clone());
-        high = Some((table, cells));
+
+    /// Fills `max` with the maximum over the trailing axes of `floor(Σ terms / 2^shift)`. Until the distances are known, their cells hold
+    /// these values: a value that is needed for nothing but its maximum gets no cell of its own.
+    pub(super) fn scratch_maximum(&self, ctx: &mut Lowering, node: &str, terms: Vec<Term>, max: &View) {
+        let wide = self.low.1[0].clone();
+        let value = Digit { view: wide.clone(), weight: 1i128 << self.gap.shift, lo: -(1 << 40), hi: 1 << 40 };
+        let remainder = self.parts.iter().zip(&self.views).filter(|(p, _)| p.weight < 1i128 << self.gap.shift);
+        let remainder = remainder.map(|(p, v)| Digit { view: v.clone(), weight: p.weight, lo: p.lo, hi: p.lo + (1i64 << p.bits) - 1 });
+        ctx.builder.step(Step::Digits {
+            node: node.to_string(),
+            sizes: self.gap.sizes.clone(),
+            outputs: self.gap.outputs,
+            terms,
+            digits: std::iter::once(value).chain(remainder).collect(),
+        });
+        ctx.builder.step(Step::Max { x: wide, max: max.clone() });
     }
-    ctx.builder.decompose_into(node, shape, shape.len(), terms, &parts, &views);
-    ctx.builder.apply(node, table, &low);
-    let near = high.map(|(table, cells)| {
-        ctx.builder.apply(node, table, &cells);
-        QTensor { view: cells[1].clone(), scale: 0, lo: 0, hi: 1 }
-    });
-    let low = low
-        .into_iter()
-        .enumerate()
-        .skip(1)
-        .map(|(c, view)| {
-            let (lo, hi) = ctx.builder.table_ref(table).bounds(c).unwrap_or((0, 0));
-            QTensor { view, scale: 0, lo, hi }
-        })
-        .collect();
-    Ok(Distances { low, near })
+
+    /// States what the distances are and looks them up.
+    pub(super) fn finish(self, ctx: &mut Lowering, node: &str) -> Distances {
+        let DistanceCells { gap, parts, views, low: (table, low), high } = self;
+        ctx.builder.decompose_into(node, &gap.sizes, gap.outputs, gap.terms, &parts, &views);
+        ctx.builder.apply(node, table, &low);
+        let near = high.map(|(table, cells)| {
+            ctx.builder.apply(node, table, &cells);
+            QTensor { view: cells[1].clone(), scale: 0, lo: 0, hi: 1 }
+        });
+        let columns = low.into_iter().enumerate().skip(1);
+        let low = columns
+            .map(|(c, view)| {
+                let (lo, hi) = ctx.builder.table_ref(table).bounds(c).unwrap_or((0, 0));
+                QTensor { view, scale: 0, lo, hi }
+            })
+            .collect();
+        Distances { low, near }
+    }
 }
 
 impl Distances {
@@ -103,36 +154,22 @@ impl Distances {
     }
 }
 
-/// Records the steps that write the maximum into the cells of a view.
-pub(super) type Fill<'a> = Box<dyn FnOnce(&mut Lowering, &View) + 'a>;
-
-/// The maximum over all trailing axes.
-pub(super) fn plain_maximum(x: &QTensor) -> Fill<'_> {
-    Box::new(|ctx, m| ctx.builder.step(Step::Max { x: x.view.clone(), max: m.clone() }))
-}
-
-/// Range-checked cells over the first `n_outputs` axes of `x`, which `fill` writes. The caller proves that they are the maximum.
-pub(super) fn maximum_cells(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize, fill: Fill<'_>) -> QTensor {
-    let outer = x.shape()[..n_outputs].to_vec();
-    let bits = signed_bits(x.lo as i128, x.hi as i128);
+/// Range-checked cells for a maximum in `lo..=hi`. The caller fills them, calls [`check_range`] with the returned range and proves that
+/// they are the maximum.
+pub(super) fn maximum_cells(ctx: &mut Lowering, shape: &[usize], scale: i32, lo: i128, hi: i128) -> (QTensor, u32) {
+    let bits = signed_bits(lo, hi);
     let lo = -(1i64 << (bits - 1));
-    let view = checked_cells(ctx, &outer, lo, bits);
-    fill(ctx, &view);
-    check_range(ctx, node, &view, lo, bits);
-    QTensor { view, scale: x.scale, lo, hi: (1i64 << (bits - 1)) - 1 }
+    let view = checked_cells(ctx, shape, lo, bits);
+    (QTensor { view, scale, lo, hi: (1i64 << (bits - 1)) - 1 }, bits)
 }
 
 fn is_zero(bits: u32) -> Vec<Vec<i64>> {
     vec![(0..1i64 << bits).map(|d| (d == 0) as i64).collect()]
 }
 
-/// Largest `max x - x_k` that bounds admit.
-pub(super) fn span(x: &QTensor) -> i128 {
-    x.hi as i128 - x.lo as i128
-}
-
-fn extremum(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize) -> Result<(QTensor, Distances), BlockError> {
-    let shape = x.shape();
+/// `max_k u[o, k]` for `u = Σ terms` (all letters are output letters of `u`) over the letters from `n_outputs` on.
+fn maximum_of(ctx: &mut Lowering, node: &str, u: &Accumulator, n_outputs: usize) -> Result<QTensor, BlockError> {
+    let shape = u.sizes.clone();
     if n_outputs >= shape.len() {
         return Err(BlockError::Shape {
             node: node.to_string(),
@@ -141,89 +178,85 @@ fn extremum(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize) -> Re
             got: vec![shape.len()],
         });
     }
-    let m = maximum_cells(ctx, node, x, n_outputs, plain_maximum(x));
-    let all = letters(shape.len());
-    let terms = vec![Term::linear(1, m.view.clone(), &all[..n_outputs]), Term::linear(-1, x.view.clone(), &all)];
-    let d = distances(ctx, node, &shape, terms, span(x), "is zero", &is_zero)?;
-    d.attained(ctx, node, 0, n_outputs)?;
-    Ok((m, d))
+    let (m, bits) = maximum_cells(ctx, &shape[..n_outputs], u.scale, u.lo, u.hi);
+    let mut terms = negated(&u.terms);
+    terms.push(Term::linear(1, m.view.clone(), &letters(n_outputs)));
+    let gap = Gap { outputs: shape.len(), sizes: shape, terms, shift: 0, span: u.hi - u.lo };
+    let cells = DistanceCells::new(ctx, node, gap, "is zero", &is_zero)?;
+    match u.as_tensor() {
+        Some(x) => ctx.builder.step(Step::Max { x: x.view, max: m.view.clone() }),
+        None => cells.scratch_maximum(ctx, node, u.terms.clone(), &m.view),
+    }
+    check_range(ctx, node, &m.view, m.lo, bits);
+    cells.finish(ctx, node).attained(ctx, node, 0, n_outputs)?;
+    Ok(m)
 }
 
 /// `y[o] = max_k x[o, k]` over all axes of `x` from `n_outputs` on (pooling windows may overlap), at the scale of `x`.
 ///
 /// `d_k = y - x_k`, `(d_k, z_k = [d_k = 0])` in a table, `Σ_k z_k - 1 ∈ [0, K)`: `y` is at least every `x_k` and equals one of them.
 pub(crate) fn reduce_max(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize) -> Result<QTensor, BlockError> {
-    Ok(extremum(ctx, node, x, n_outputs)?.0)
+    maximum_of(ctx, node, &Accumulator::of(x), n_outputs)
 }
 
-/// `-x` in cells of its own.
-fn negative(ctx: &mut Lowering, node: &str, x: &QTensor) -> QTensor {
-    let arg = super::cells::compact(&x.view);
-    let shape = arg.shape();
-    let terms = vec![Term::linear(-1, arg, &letters(shape.len()))];
-    let view = ctx.builder.assign(node, &shape, shape.len(), terms, -x.hi, -x.lo);
-    QTensor { view: super::cells::spread(view, &x.view), scale: x.scale, lo: -x.hi, hi: -x.lo }
-}
-
-/// `y[o] = min_k x[o, k]`; see [`reduce_max`].
+/// `y[o] = min_k x[o, k]`: minus the maximum of `-x`; see [`reduce_max`].
 pub(crate) fn reduce_min(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize) -> Result<QTensor, BlockError> {
-    let minus = negative(ctx, node, x);
-    let m = reduce_max(ctx, node, &minus, n_outputs)?;
-    Ok(negative(ctx, node, &m))
+    let m = maximum_of(ctx, node, &Accumulator::of(x).times(-1), n_outputs)?;
+    let shape = m.shape();
+    let terms = vec![Term::linear(-1, m.view, &letters(shape.len()))];
+    let view = ctx.builder.assign(node, &shape, shape.len(), terms, -m.hi, -m.lo);
+    Ok(QTensor { view, scale: x.scale, lo: -m.hi, hi: -m.lo })
 }
 
 /// Position of the largest element along the last axis of `x`, the first one (or the last one, with `last`) of equal elements; scale 0.
 /// The result drops the axis.
 ///
-/// With `z_k = [x_k is the maximum]`, `c_k = Σ_{j ≤ k} z_j` (`j ≥ k` for the last one) and `o_k = [c_k = 1]` from a table, the position is
-/// `Σ_k k·z_k·o_k`: only the first flag has `z_k = c_k = 1`.
+/// The keys `2^L·x_k + ρ_k`, where `ρ_k = k` for the last and `N - 1 - k` for the first of equal elements, all differ. Their maximum
+/// `2^L·y + ρ` splits uniquely into `y` and `ρ`, which is the position or `N - 1` minus it.
 pub(crate) fn arg_max(ctx: &mut Lowering, node: &str, x: &QTensor, last: bool) -> Result<QTensor, BlockError> {
+    position(ctx, node, x, 1, last)
+}
+
+/// Position of the smallest element; see [`arg_max`].
+pub(crate) fn arg_min(ctx: &mut Lowering, node: &str, x: &QTensor, last: bool) -> Result<QTensor, BlockError> {
+    position(ctx, node, x, -1, last)
+}
+
+fn position(ctx: &mut Lowering, node: &str, x: &QTensor, sign: i128, last: bool) -> Result<QTensor, BlockError> {
     let shape = x.shape();
     let Some(outer) = shape.len().checked_sub(1) else {
         return Err(BlockError::Shape { node: node.to_string(), what: "a position needs an axis", expected: vec![1], got: shape });
     };
     let count = shape[outer];
-    let d = extremum(ctx, node, x, outer)?.1;
-    let z = d.column(ctx, node, 0);
+    let bits = ceil_log2(count).max(1);
+    let end = count as i64 - 1;
+    let ranks: Vec<i64> = (0..=end).map(|k| if last { k } else { end - k }).collect();
+    let ranks = QTensor { view: ctx.builder.constant(&format!("{node}.ranks"), &[count], ranks), scale: 0, lo: 0, hi: end };
     let all = letters(shape.len());
-    let mut sizes = shape.clone();
-    sizes.push(count);
-    let inner = shape.len() as u8;
-    let mut z_letters = all.clone();
-    z_letters[outer] = inner;
-    let triangle = (0..count * count)
-        .map(|i| {
-            let (k, j) = (i / count, i % count);
-            if last { (j >= k) as i64 } else { (j <= k) as i64 }
-        })
-        .collect();
-    let triangle = ctx.builder.constant(&format!("{node}.order"), &[count, count], triangle);
-    let ones: Vec<i64> = (0..1i64 << ceil_log2(count + 1)).map(|c| (c == 1) as i64).collect();
-    let part = Part { weight: 1, lo: 0, bits: ceil_log2(ones.len()) };
-    if part.bits > 16 {
-        return Err(BlockError::unsupported(
-            node,
-            format!("a position among {count} elements; at most 65535 are possible"),
-            "reduce in two steps",
-        ));
+    let mut keys = Accumulator::zero(&shape, 0);
+    keys.push(sign << bits, &[(x, &all)]);
+    keys.push(1, &[(&ranks, &all[outer..])]);
+    let m = maximum_of(ctx, node, &keys, outer)?;
+    let rows = &shape[..outer];
+    let terms = vec![Term::linear(1, m.view.clone(), &all[..outer])];
+    let high = signed_bits(m.lo as i128 >> bits, m.hi as i128 >> bits);
+    let mut parts = vec![Part { weight: 1i128 << bits, lo: -(1i64 << (high - 1)), bits: high }];
+    if high > 16 {
+        parts = vec![
+            Part { weight: 1i128 << (bits + 16), lo: -(1i64 << (high - 17)), bits: high - 16 },
+            Part { weight: 1i128 << bits, lo: 0, bits: 16 },
+        ];
     }
-    let table = ctx.builder.function_table("is one", 0, vec![ones]);
-    let counts = ctx.builder.column_cells(table, &shape);
-    let prefix = Term::product(1, triangle, &[outer as u8, inner], z.view.clone(), &z_letters);
-    ctx.builder.decompose_into(node, &sizes, shape.len(), vec![prefix], &[part], &counts[..1]);
-    ctx.builder.apply(node, table, &counts);
-    let positions = ctx.builder.constant(&format!("{node}.positions"), &[count], (0..count as i64).collect());
-    let hit = Term::product(1, z.view, &all, counts[1].clone(), &all).times(positions, &[outer as u8]);
-    // The sum of all positions bounds the sum from above; the value itself is below `count`.
-    let hi = (count * (count - 1)) as i64;
-    let view = ctx.builder.assign(node, &shape, outer, vec![hit], 0, hi);
-    Ok(QTensor { view, scale: 0, lo: 0, hi })
-}
-
-/// Position of the smallest element; see [`arg_max`].
-pub(crate) fn arg_min(ctx: &mut Lowering, node: &str, x: &QTensor, last: bool) -> Result<QTensor, BlockError> {
-    let minus = negative(ctx, node, x);
-    arg_max(ctx, node, &minus, last)
+    parts.push(Part { weight: 1, lo: 0, bits });
+    let mut digits = ctx.builder.decompose(node, rows, outer, terms, &parts);
+    let Some(rank) = digits.pop() else { unreachable!("the last part was pushed") };
+    let hi = (1i64 << bits) - 1;
+    if last {
+        return Ok(QTensor { view: rank, scale: 0, lo: 0, hi });
+    }
+    let terms = vec![Term::constant(end as i128), Term::linear(-1, rank, &all[..outer])];
+    let view = ctx.builder.assign(node, rows, outer, terms, end - hi, end);
+    Ok(QTensor { view, scale: 0, lo: end - hi, hi: end })
 }
 
 /// `[a ≥ b]·(a - b)` over the broadcast shape, and both operands.

@@ -1,8 +1,38 @@
 //! Basic blocks: the exact integer meaning of each operator and its lowering to cells, identities and lookups.
 //!
-//! Every block is a function of [`Lowering`], the node's name, operands and an output [`Format`]. Cells never leave freedom to the
-//! prover: each is a function of the inputs, forced by the identities and tables of its block, and each is bounded by a table or by an
-//! identity over bounded cells. Values that need no cells are passed on as [`Accumulator`]s.
+//! Every block is a function of [`Lowering`], the node's name, operands and an output [`Format`](crate::Format). Cells never leave freedom to
+//! the prover: each is a function of the inputs, forced by the identities and tables of its block, and each is bounded by a table or by an
+//! identity over bounded cells. Values that need no cells are passed on as [`Accumulator`](crate::Accumulator)s. Bounds of a
+//! [`QTensor`](crate::QTensor) are those that the program declares for its cells (or wider), never what the model is expected to produce.
+//!
+//! # Cost
+//!
+//! Cells and lookups for 16-bit tensors. `⌈s⌉` is the number of 16-bit limbs of a rescale by `2^s`, `ceil(s/16)`.
+//!
+//! | block | per | cells | lookups |
+//! | --- | --- | --- | --- |
+//! | `requantize` | element | `1 + ⌈s⌉` (3 + ⌈s⌉ above 16 bits) | `1 + ⌈s⌉` (2 + ⌈s⌉) |
+//! | `requantize` to a finer scale, no overflow possible | element | 1 | 0 |
+//! | `unary` of a tensor | distinct cell | 1 | 1 |
+//! | `unary` of an accumulator | element | `2 + ⌈s⌉` | `1 + ⌈s⌉` |
+//! | `softmax` of a tensor | element | 6 | 4 |
+//! | `softmax_of` an accumulator | element | `6 + ⌈s⌉` | `4 + ⌈s⌉` |
+//! | … with a mask | element | `7 + ⌈s⌉` | `5 + ⌈s⌉` |
+//! | … of scores with more than 16 bits, in addition | element | 3 | 1 |
+//! | `softmax` | row | 10 | 8 |
+//! | `log_softmax` | element | 3 + that of `requantize` | 1 + that of `requantize` |
+//! | `normalise` | element | 3 | 3 |
+//! | `normalise` with mean | row | 23 | 18 |
+//! | `reduce_max`, `reduce_min` | input element | 2 | 1 |
+//! | `reduce_max`, `reduce_min` | output element | 2 (3 for minima) | 2 |
+//! | `arg_max`, `arg_min` | input element | 4 | 2 |
+//! | `compare` of 16-bit tensors | element | 2 (5 for equality) | 2 (4) |
+//! | `compare` where differences have 16 bits | element | 2 | 1 |
+//! | `max_of`, `min_of`, `where_select`, products, sums | element | as the comparison or 0, then as `requantize` | |
+//! | `divide` | element | 5, and 1 or 2 per distinct divisor | 5 and 0 or 1 |
+//! | `divide` by a shared divisor | element | that of `requantize` | that of `requantize` |
+//! | `sqrt` | element | 5 to 10 | 4 to 8 |
+//! | `gather_rows` | element | 1 | 1 per row |
 
 #![allow(dead_code, unused_imports)] // until the lowering of graphs calls every block
 
@@ -26,7 +56,7 @@ pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max, reduce_m
 pub(crate) use gather::gather_rows;
 pub(crate) use normalise::{Affine, Norm, normalise};
 pub(crate) use requantize::requantize;
-pub(crate) use softmax::{log_softmax, softmax};
+pub(crate) use softmax::{log_softmax, softmax, softmax_of};
 pub(crate) use unary::unary;
 
 use zktorch_program::Builder;

@@ -1,26 +1,45 @@
 //! Softmax and log-softmax along the last axis.
 
-use super::cells::{bit_length, ceil_log2, letters};
+use super::cells::{bit_length, ceil_log2, check_range, check_width, letters, negated, signed_bits};
 use super::divide::quotient_of_constant;
-use super::extremum::{Distances, Fill, distances, maximum_cells, plain_maximum, span};
+use super::extremum::{DistanceCells, Gap, maximum_cells};
 use super::{BlockError, Lowering, requantize};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Step, Term, View};
 
-/// Softmax along the last axis of `x` (any other axis: permute the view before and the result after).
+/// Softmax along the last axis of `x`; see [`softmax_of`].
+pub(crate) fn softmax(ctx: &mut Lowering, node: &str, x: &QTensor, mask: Option<&[bool]>, out: Format) -> Result<QTensor, BlockError> {
+    softmax_of(ctx, node, &Accumulator::of(x), width_of(x), mask, out)
+}
+
+/// The format of a tensor's cells.
+fn width_of(x: &QTensor) -> Format {
+    Format { scale: x.scale, bits: signed_bits(x.lo as i128, x.hi as i128) }
+}
+
+/// Softmax along the last axis of an accumulator (any other axis: permute a view before and the result after), whose scores are taken in
+/// the format `input` without becoming cells.
 ///
-/// With `k` fractional bits for exponentials and `K = x.scale`, over the allowed positions `i` of a row:
-/// `m = max x_i`, `d_i = m - x_i` (from 65535 on it counts as infinite), `e_i = floor(2^k·exp(-d_i·2^-K) + 1/2)`, `S = Σ e_i`,
-/// `v = floor(2^t / S)`, `p_i = floor(e_i·v / 2^(t - out.scale) + 1/2)`; a masked position has `p_i = 0`. `mask` is `true` where a position is
-/// allowed, row-major over the shape of `x`. `out.scale ≤ out.bits - 2`, because `p = 1` must fit. Absolute error against the softmax of
-/// the same integers: about 2^-14 plus half a unit of the output.
+/// With `k` fractional bits for exponentials, `K = input.scale` and `x_i` the scores rounded to that scale (halves down), over the allowed
+/// positions `i` of a row: `m = max x_i`, `d_i = m - x_i` (from 65535 on it counts as infinite), `e_i = floor(2^k·exp(-d_i·2^-K) + 1/2)`,
+/// `S = Σ e_i`, `v = floor(2^t / S)`, `p_i = floor(e_i·v / 2^(t - out.scale) + 1/2)`; a masked position has `p_i = 0`. `mask` is `true` where
+/// a position is allowed, row-major over the shape. `out.scale ≤ out.bits - 2`, because `p = 1` must fit. Absolute error against the
+/// softmax of the same integers: about 2^-14 plus half a unit of the output.
 ///
-/// Per element: `(d, e, z = [d = 0])` is a row of a table, and `p` and its remainder are range-checked. `Σ z - 1 ≥ 0` makes `m` one of the
-/// row's elements, so that it is their maximum. Elements of more than 16 bits need `K ≤ 12`, so that `exp(-65535·2^-K)` is nothing.
+/// Per element: `2^s·m - acc + 2^(s-1) = 2^s·d + r`, `(d, e, z = [d = 0])` is a row of a table, and `p` and its remainder are range-checked.
+/// `Σ z - 1 ≥ 0` makes `m` one of the row's scores, so that it is their maximum. Scores of more than 16 bits need `K ≤ 12`, so that
+/// `exp(-65535·2^-K)` is nothing. With a mask the scores are cells first (and halves are rounded up).
 ///
 /// # Errors
 /// A row without an allowed position; an output format that cannot hold 1.
-pub(crate) fn softmax(ctx: &mut Lowering, node: &str, x: &QTensor, mask: Option<&[bool]>, out: Format) -> Result<QTensor, BlockError> {
+pub(crate) fn softmax_of(
+    ctx: &mut Lowering,
+    node: &str,
+    acc: &Accumulator,
+    input: Format,
+    mask: Option<&[bool]>,
+    out: Format,
+) -> Result<QTensor, BlockError> {
     if out.bits > 32 || out.scale > out.bits as i32 - 2 {
         return Err(BlockError::unsupported(
             node,
@@ -28,15 +47,15 @@ pub(crate) fn softmax(ctx: &mut Lowering, node: &str, x: &QTensor, mask: Option<
             format!("use scale {} or less", out.bits as i32 - 2),
         ));
     }
-    let e = exponentials(ctx, node, x, mask)?;
-    let rank = x.view.axes.len();
-    let all = letters(rank);
+    let e = exponentials(ctx, node, acc, input, mask)?;
+    let shape = acc.shape().to_vec();
+    let all = letters(shape.len());
     // 2^t/S keeps `precision` bits for the largest S; two remainder limbs per element are enough for usual rows.
     let precision = (32 + out.scale - e.bits as i32 - e.log_count as i32).clamp(11, 16) as u32;
     let t = e.bits + e.log_count + precision;
     let v = quotient_of_constant(ctx, node, 1i128 << t, &e.sum, e.log_count + precision + 1)?;
-    let mut p = Accumulator::zero(&x.shape(), t as i32);
-    p.push(1, &[(&e.each, &all), (&v, &all[..rank - 1])]);
+    let mut p = Accumulator::zero(&shape, t as i32);
+    p.push(1, &[(&e.each, &all), (&v, &all[..shape.len() - 1])]);
     requantize(ctx, node, &p, out)
 }
 
@@ -45,7 +64,7 @@ pub(crate) fn softmax(ctx: &mut Lowering, node: &str, x: &QTensor, mask: Option<
 /// `S = Σ e_i` as in [`softmax`]. `u = floor(S/2^k) ≥ 1` gives `J = floor(log2 u)` by table, so that `S·2^-J` has its leading bit at a fixed
 /// place; its 16 leading bits give the logarithm by a second table: `ln(S/2^k) = J·ln 2 + ln(S/2^(k+J))`. Absolute error about 2^-13.
 pub(crate) fn log_softmax(ctx: &mut Lowering, node: &str, x: &QTensor, out: Format) -> Result<QTensor, BlockError> {
-    let e = exponentials(ctx, node, x, None)?;
+    let e = exponentials(ctx, node, &Accumulator::of(x), width_of(x), None)?;
     let outer = x.view.axes.len() - 1;
     let shape = x.shape()[..outer].to_vec();
     let rows = letters(outer);
@@ -129,116 +148,183 @@ struct Exponentials {
     sum: QTensor,
 }
 
-fn exponentials(ctx: &mut Lowering, node: &str, x: &QTensor, mask: Option<&[bool]>) -> Result<Exponentials, BlockError> {
-    let shape = x.shape();
+/// Exponentials of the differences of `x = round(acc / 2^s)` (halves down) in the format `input` to their row's maximum.
+fn exponentials(
+    ctx: &mut Lowering,
+    node: &str,
+    acc: &Accumulator,
+    input: Format,
+    mask: Option<&[bool]>,
+) -> Result<Exponentials, BlockError> {
+    let shape = acc.shape().to_vec();
     let Some(outer) = shape.len().checked_sub(1) else {
         return Err(BlockError::Shape { node: node.to_string(), what: "softmax needs an axis", expected: vec![1], got: shape });
     };
     let count = shape[outer];
     let log_count = ceil_log2(count);
-    if span(x) >= 1 << 16 && x.scale > 12 {
+    if !(-8..=40).contains(&input.scale) || !(-60..=60).contains(&(acc.scale - input.scale)) {
         return Err(BlockError::unsupported(
             node,
-            format!("scores of more than 16 bits at scale {}", x.scale),
+            format!("scores at scale {} taken at scale {}", acc.scale, input.scale),
+            "use a scale from -8 to 40, near that of the scores",
+        ));
+    }
+    let fine;
+    let acc = if acc.scale < input.scale {
+        fine = acc.clone().rescaled(input.scale);
+        &fine
+    } else {
+        acc
+    };
+    check_width(node, "the scores", acc)?;
+    let kept;
+    let (acc, input) = if mask.is_some() {
+        // Scores become cells: a mask on the terms of a matrix product would cost the size of that product.
+        let x = requantize(ctx, node, acc, input)?;
+        kept = Accumulator::of(&x);
+        (&kept, width_of(&x))
+    } else {
+        (acc, input)
+    };
+    let scores = Scores::new(acc, input);
+    if scores.span() >= 1 << 16 && input.scale > 12 {
+        return Err(BlockError::unsupported(
+            node,
+            format!("scores of more than 16 bits at scale {}", input.scale),
             "use scale 12 or less for wide scores",
         ));
     }
-    if !(-8..=40).contains(&x.scale) {
-        return Err(BlockError::unsupported(node, format!("scores at scale {}", x.scale), "use a scale from -8 to 40"));
-    }
-    // One unit of each of `count` exponentials is at most 2^-12 of the largest one, except for very long rows.
+    let (maximum, max_bits) = maximum_cells(ctx, &shape[..outer], input.scale, scores.lo, scores.hi);
     let bits = (12 + log_count).clamp(16, 22);
-    let all = letters(shape.len());
-    let (terms, maximum, reach) = match mask {
-        None => {
-            let m = maximum_cells(ctx, node, x, outer, plain_maximum(x));
-            let terms = vec![Term::linear(1, m.view.clone(), &all[..outer]), Term::linear(-1, x.view.clone(), &all)];
-            (terms, m, span(x))
-        }
-        Some(mask) => masked_terms(ctx, node, x, mask)?,
-    };
-    let scale = x.scale;
-    let table = move |digits: u32| {
-        let end = 1i64 << digits;
-        let infinite = (1i64 << 16) - 1;
-        let e = (0..end)
-            .map(|d| {
-                // The last row stands for masked positions, too.
-                let gone = d == infinite || (mask.is_some() && d == end - 1);
-                let v = if gone { 0.0 } else { libm::exp(-libm::ldexp(d as f64, -scale)) };
-                libm::floor(libm::ldexp(v, bits as i32) + 0.5) as i64
-            })
-            .collect();
-        vec![e, (0..end).map(|d| (d == 0) as i64).collect()]
-    };
+    let scale = input.scale;
+    let table = move |digits: u32| exponential_columns(digits, scale, bits, mask.is_some());
     let label = format!("exp(-d·2^-{scale})·2^{bits}");
-    let d: Distances = distances(ctx, node, &shape, terms, reach, &label, &table)?;
+    let tensor = acc.as_tensor().filter(|_| scores.shift == 0);
+    let cells = match (mask, tensor) {
+        (Some(mask), Some(x)) => {
+            let masked = Masked::new(ctx, node, &x, mask)?;
+            let cells = DistanceCells::new(ctx, node, masked.gap(&x, &maximum, scores.span()), &label, &table)?;
+            cells.scratch_maximum(ctx, node, masked.lowered(&x), &maximum.view);
+            cells
+        }
+        (_, tensor) => {
+            let cells = DistanceCells::new(ctx, node, scores.gap(&maximum), &label, &table)?;
+            match tensor {
+                Some(x) => ctx.builder.step(Step::Max { x: x.view, max: maximum.view.clone() }),
+                None => cells.scratch_maximum(ctx, node, scores.rounded(), &maximum.view),
+            }
+            cells
+        }
+    };
+    check_range(ctx, node, &maximum.view, maximum.lo, max_bits);
+    let d = cells.finish(ctx, node);
     d.attained(ctx, node, 1, outer)?;
     let each = d.column(ctx, node, 0);
     let (lo, hi) = (each.lo * count as i64, each.hi * count as i64);
-    let total = vec![Term::linear(1, each.view.clone(), &all)];
+    let total = vec![Term::linear(1, each.view.clone(), &letters(shape.len()))];
     let view = ctx.builder.assign(node, &shape, outer, total, lo, hi);
     Ok(Exponentials { bits, log_count, maximum, each, sum: QTensor { view, scale: 0, lo, hi } })
 }
 
-/// `M·(m - x) + (1 - M)·d_max` for a constant mask `M`, the maximum over allowed positions, and the largest distance, whose row of the
-/// table is infinite.
-fn masked_terms(ctx: &mut Lowering, node: &str, x: &QTensor, mask: &[bool]) -> Result<(Vec<Term>, QTensor, i128), BlockError> {
-    let shape = x.shape();
-    let outer = shape.len() - 1;
-    if mask.len() != x.view.len() {
-        return Err(BlockError::Shape { node: node.to_string(), what: "the mask", expected: shape, got: vec![mask.len()] });
-    }
-    if let Some(row) = mask.chunks(shape[outer]).position(|r| !r.contains(&true)) {
-        return Err(BlockError::EmptyRow { node: node.to_string(), row });
-    }
-    let all = letters(shape.len());
-    let mask = Mask::new(&shape, mask);
-    let used: Vec<u8> = mask.axes.iter().map(|&d| d as u8).collect();
-    let allow: Vec<i64> = mask.values.iter().map(|&v| v as i64).collect();
-    let forbid = allow.iter().map(|v| 1 - v).collect();
-    let sizes: Vec<usize> = mask.axes.iter().map(|&d| shape[d]).collect();
-    let allow = ctx.builder.constant(&format!("{node}.allowed"), &sizes, allow);
-    let forbid = ctx.builder.constant(&format!("{node}.masked"), &sizes, forbid);
-
-    let m = range_checked_maximum(ctx, node, x, &mask, &allow, &forbid, &used);
-    let span = span(x);
-    // Room for one row of the table that no allowed position reaches, as long as it fits 16 bits.
-    let reach = if span < (1 << 16) - 1 { span + 1 } else { span };
-    let infinite = (1i128 << bit_length(reach).min(16)) - 1;
-    let terms = vec![
-        Term::product(1, allow.clone(), &used, m.view.clone(), &all[..outer]),
-        Term::product(-1, allow, &used, x.view.clone(), &all),
-        Term::linear(infinite, forbid, &used),
-    ];
-    Ok((terms, m, reach))
+/// `(e, z)` for `d` in `[0, 2^digits)`. Distance 65535 counts as infinite; with a mask, the last row stands for masked positions.
+fn exponential_columns(digits: u32, scale: i32, bits: u32, masked: bool) -> Vec<Vec<i64>> {
+    let end = 1i64 << digits;
+    let infinite = (1i64 << 16) - 1;
+    let e = |d: i64| {
+        let gone = d == infinite || (masked && d == end - 1);
+        let v = if gone { 0.0 } else { libm::exp(-libm::ldexp(d as f64, -scale)) };
+        libm::floor(libm::ldexp(v, bits as i32) + 0.5) as i64
+    };
+    vec![(0..end).map(e).collect(), (0..end).map(|d| (d == 0) as i64).collect()]
 }
 
-/// Cells for the maximum over allowed positions, filled and range-checked.
-fn range_checked_maximum(ctx: &mut Lowering, node: &str, x: &QTensor, mask: &Mask, allow: &View, forbid: &View, used: &[u8]) -> QTensor {
-    let shape = x.shape();
-    let outer = shape.len() - 1;
-    let fill: Fill = match mask.intervals(&shape) {
-        Some(steps) => Box::new(move |ctx, m| {
-            for (rows, from, count) in &steps {
-                let (mut from_view, mut to_view) = (x.view.slice(outer, *from, *count, 1), m.clone());
-                for &(axis, index) in rows {
-                    from_view = from_view.slice(axis, index, 1, 1);
-                    to_view = to_view.slice(axis, index, 1, 1);
-                }
-                ctx.builder.step(Step::Max { x: from_view, max: to_view });
-            }
-        }),
-        None => {
-            // Scattered positions: a copy of the scores in which masked ones are as small as possible.
-            let all = letters(shape.len());
-            let terms = vec![Term::product(1, allow.clone(), used, x.view.clone(), &all), Term::linear(x.lo as i128, forbid.clone(), used)];
-            let (lo, hi) = (2 * x.lo.min(0), x.hi.max(0) + x.lo.max(0));
-            let kept = ctx.builder.assign(node, &shape, shape.len(), terms, lo, hi);
-            Box::new(move |ctx, m| ctx.builder.step(Step::Max { x: kept, max: m.clone() }))
+/// Scores `x = floor((acc + 2^s - 1 - 2^(s-1)) / 2^s)`, which need no cells.
+struct Scores<'a> {
+    acc: &'a Accumulator,
+    shift: u32,
+    half: i128,
+    lo: i128,
+    hi: i128,
+}
+
+impl Scores<'_> {
+    fn new(acc: &Accumulator, input: Format) -> Scores<'_> {
+        let shift = (acc.scale - input.scale).max(0) as u32;
+        let half = (1i128 << shift) >> 1;
+        let round = |v: i128| ((v + (1i128 << shift) - 1 - half) >> shift).clamp(input.lo() as i128, input.hi() as i128);
+        Scores { acc, shift, half, lo: round(acc.lo), hi: round(acc.hi) }
+    }
+
+    fn span(&self) -> i128 {
+        self.hi - self.lo
+    }
+
+    /// `2^s·x` plus a remainder.
+    fn rounded(&self) -> Vec<Term> {
+        let mut terms = self.acc.terms.clone();
+        terms.push(Term::constant((1i128 << self.shift) - 1 - self.half));
+        terms
+    }
+
+    /// `m - x = floor((2^s·m - acc + 2^(s-1)) / 2^s)`.
+    fn gap(&self, m: &QTensor) -> Gap {
+        let mut terms = negated(&self.acc.terms);
+        terms.push(Term::linear(1i128 << self.shift, m.view.clone(), &letters(self.acc.outputs - 1)));
+        if self.half != 0 {
+            terms.push(Term::constant(self.half));
         }
-    };
-    maximum_cells(ctx, node, x, outer, fill)
+        Gap { sizes: self.acc.sizes.clone(), outputs: self.acc.outputs, terms, shift: self.shift, span: self.span() }
+    }
+}
+
+/// A constant mask and its complement.
+struct Masked {
+    allow: View,
+    forbid: View,
+    used: Vec<u8>,
+}
+
+impl Masked {
+    fn new(ctx: &mut Lowering, node: &str, x: &QTensor, mask: &[bool]) -> Result<Masked, BlockError> {
+        let shape = x.shape();
+        if mask.len() != x.view.len() {
+            return Err(BlockError::Shape { node: node.to_string(), what: "the mask", expected: shape, got: vec![mask.len()] });
+        }
+        if let Some(row) = shape.last().and_then(|&count| mask.chunks(count).position(|r| !r.contains(&true))) {
+            return Err(BlockError::EmptyRow { node: node.to_string(), row });
+        }
+        let mask = Mask::new(&shape, mask);
+        let sizes: Vec<usize> = mask.axes.iter().map(|&d| shape[d]).collect();
+        let allow: Vec<i64> = mask.values.iter().map(|&v| v as i64).collect();
+        let forbid = allow.iter().map(|v| 1 - v).collect();
+        Ok(Masked {
+            allow: ctx.builder.constant(&format!("{node}.allowed"), &sizes, allow),
+            forbid: ctx.builder.constant(&format!("{node}.masked"), &sizes, forbid),
+            used: mask.axes.iter().map(|&d| d as u8).collect(),
+        })
+    }
+
+    /// `M·x + (1 - M)·lo`: masked scores count as the smallest one for the maximum.
+    fn lowered(&self, x: &QTensor) -> Vec<Term> {
+        vec![
+            Term::product(1, self.allow.clone(), &self.used, x.view.clone(), &letters(x.view.axes.len())),
+            Term::linear(x.lo as i128, self.forbid.clone(), &self.used),
+        ]
+    }
+
+    /// `M·(m - x) + (1 - M)·d_max`, where the row `d_max` of the table is infinite. Below 16 bits it is one that no allowed position reaches.
+    fn gap(&self, x: &QTensor, m: &QTensor, span: i128) -> Gap {
+        let sizes = x.shape();
+        let all = letters(sizes.len());
+        let span = if span < (1 << 16) - 1 { span + 1 } else { span };
+        let infinite = (1i128 << bit_length(span).min(16)) - 1;
+        let terms = vec![
+            Term::product(1, self.allow.clone(), &self.used, m.view.clone(), &all[..sizes.len() - 1]),
+            Term::product(-1, self.allow.clone(), &self.used, x.view.clone(), &all),
+            Term::linear(infinite, self.forbid.clone(), &self.used),
+        ];
+        Gap { outputs: sizes.len(), sizes, terms, shift: 0, span }
+    }
 }
 
 /// A mask over the axes along which it changes.
@@ -263,30 +349,5 @@ impl Mask {
             }
         }
         Mask { axes, values }
-    }
-
-    /// For every row of the mask, its position on the kept outer axes and the allowed interval of the last axis; `None` if some row's allowed
-    /// positions are scattered.
-    fn intervals(&self, shape: &[usize]) -> Option<Vec<(Vec<(usize, usize)>, usize, usize)>> {
-        let last = shape.len() - 1;
-        let along = self.axes.last() == Some(&last);
-        let outer = if along { &self.axes[..self.axes.len() - 1] } else { &self.axes[..] };
-        let width = if along { shape[last] } else { 1 };
-        let mut steps = Vec::new();
-        for (r, row) in self.values.chunks(width).enumerate() {
-            let from = row.iter().position(|&v| v)?;
-            let count = row.iter().filter(|&&v| v).count();
-            if !row[from..from + count].iter().all(|&v| v) {
-                return None;
-            }
-            let mut index = r;
-            let mut at = Vec::new();
-            for &d in outer.iter().rev() {
-                at.push((d, index % shape[d]));
-                index /= shape[d];
-            }
-            steps.push((at, from, if along { count } else { shape[last] }));
-        }
-        Some(steps)
     }
 }

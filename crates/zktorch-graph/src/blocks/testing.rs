@@ -154,6 +154,10 @@ impl Run {
                         let Ok(witness) = execute_steps(&self.built.program, &self.built.parameters, &steps, &self.inputs) else {
                             continue;
                         };
+                        // Values that only serve to find a maximum may be wrong without consequences.
+                        if witness == self.witness {
+                            continue;
+                        }
                         assert!(self.rejects(witness), "step {s} {step:?} can lie by {delta}");
                     }
                 }

@@ -226,6 +226,22 @@ fn quotients_are_rounded_for_divisors_of_any_sign_and_width() {
 }
 
 #[test]
+fn a_shared_divisor_is_inverted_once() {
+    let a: Vec<i64> = (0..12).map(|i| i * 5000 - 30_000).collect();
+    let b = vec![777, -32768];
+    let mut bench = Bench::default();
+    let x = bench.tensor(&[2, 6], A16, a.clone());
+    let y = bench.tensor(&[2, 1], A16, b.clone());
+    let out = divide(&mut bench.ctx, "div", &x, &y, Format { scale: 9, bits: 16 }).unwrap();
+    let run = bench.run();
+    for (i, q) in run.read(&out).into_iter().enumerate() {
+        let real = a[i] as f64 / b[i / 6] as f64 * 512.0;
+        assert!((q as f64 - real).abs() < 0.76, "{q} for {real}");
+    }
+    run.assert_forced();
+}
+
+#[test]
 fn a_division_by_zero_names_the_node() {
     let mut bench = Bench::default();
     let x = bench.tensor(&[1], A16, vec![1]);

@@ -1,6 +1,6 @@
 use crate::blocks::testing::{Bench, Random};
 use crate::blocks::*;
-use crate::tensor::{Format, QTensor};
+use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::Axis;
 
 const A16: Format = Format { scale: 10, bits: 16 };
@@ -62,6 +62,35 @@ fn wide_scores_keep_their_precision_and_saturate() {
     let (error, run) = softmax_case(&[2, 6], Format { scale: 12, bits: 24 }, values, None, 14);
     assert!(error < 1.0 / 16384.0, "{error}");
     run.assert_forced();
+}
+
+#[test]
+fn scores_of_a_product_need_no_cells() {
+    let mut rng = Random(11);
+    for (bits, masked) in [(16, false), (20, false), (16, true), (20, true)] {
+        let mut bench = Bench::default();
+        let (a, b) = (rng.normal(2 * 3 * 4, 2500.0), rng.normal(2 * 5 * 4, 2500.0));
+        let q = bench.tensor(&[2, 3, 4], A16, a.clone());
+        let k = bench.tensor(&[2, 5, 4], A16, b.clone());
+        let mut acc = Accumulator::contraction(1, &[2, 3, 5, 4], 3, &[(&q, &[0, 1, 3]), (&k, &[0, 2, 3])]);
+        acc.scale += 1;
+        let mask: Vec<bool> = (0..30).map(|i| i % 5 <= i / 5 % 3).collect();
+        let mask = masked.then_some(mask);
+        let input = Format { scale: 11, bits };
+        let p = softmax_of(&mut bench.ctx, "attention", &acc, input, mask.as_deref(), Format { scale: 14, bits: 16 }).unwrap();
+        let run = bench.run();
+        let mut expected = Vec::new();
+        for r in 0..6 {
+            let x: Vec<f64> = (0..5)
+                .map(|j| (0..4).map(|c| a[r * 4 + c] * b[(r / 3 * 5 + j) * 4 + c]).sum::<i64>() as f64)
+                .map(|v| (v / 1024.0).round() / 2048.0)
+                .collect();
+            expected.extend(softmax_oracle(&x, mask.as_ref().map_or(&[true; 5], |m| &m[r * 5..r * 5 + 5])));
+        }
+        let error = worst(&run.reals(&p), &expected);
+        assert!(error < 1.0 / 16384.0, "{error}");
+        run.assert_forced();
+    }
 }
 
 #[test]
@@ -149,6 +178,26 @@ fn layer_norm_is_accurate_over_all_magnitudes_and_forced() {
         let bound = 0.6 / 2048.0 + largest / 4096.0 + 2.0 * 0.125 / deviation;
         assert!(error < bound, "width {width}, deviation {deviation}: {error} > {bound}");
         if width <= 5 {
+            run.assert_forced();
+        }
+    }
+}
+
+#[test]
+fn a_wide_residual_stream_is_normalised() {
+    let mut rng = Random(12);
+    for deviation in [300.0, 40_000.0, 1_000_000.0] {
+        let mut bench = Bench::default();
+        let values = rng.normal(2 * 64, deviation);
+        let norm = Norm { outer: 1, center: true, mean: true, eps: 1e-6, gamma: None, beta: None };
+        let x = bench.tensor(&[2, 64], Format { scale: 12, bits: 24 }, values.clone());
+        let y = normalise(&mut bench.ctx, "norm", &x, &norm, Format { scale: 12, bits: 16 }).unwrap();
+        let run = bench.run();
+        let real: Vec<f64> = values.iter().map(|&v| v as f64 / 4096.0).collect();
+        let expected: Vec<f64> = real.chunks(64).flat_map(|x| norm_oracle(x, true, true, 1e-6)).collect();
+        let error = worst(&run.reals(&y), &expected);
+        assert!(error < 0.6 / 4096.0 + 3.0 / 4096.0 + 0.3 / deviation, "{deviation}: {error}");
+        if deviation == 300.0 {
             run.assert_forced();
         }
     }
