@@ -152,16 +152,42 @@ impl Importer<'_> {
         lower::lower(&mut self.builder, node, inputs, self.opsets, self.folder)
     }
 
-    /// Inlines the branch that a constant condition takes.
+    /// Inlines the branch that a constant condition takes. Otherwise both branches are computed and the condition picks from
+    /// their results, which must then have the same shapes.
     fn branch(&mut self, node: &NodeProto, inputs: &[Option<ValueId>], scope: &Scope<'_>) -> Result<Vec<ValueId>, ImportError> {
-        let condition = inputs.first().copied().flatten().and_then(|id| self.builder.graph.constant(id));
-        let condition = condition
-            .ok_or_else(|| node_error(node, "the condition depends on the model's input; only constant conditions are supported"))?;
-        let taken = match condition.as_bool() {
-            Ok([taken]) => *taken,
-            _ => return Err(node_error(node, "the condition should be one truth value")),
+        let condition = inputs.first().copied().flatten();
+        let condition = condition.ok_or_else(|| node_error(node, "the condition is missing"))?;
+        let info = self.builder.graph.value(condition);
+        if info.dtype != DType::Bool || info.shape.iter().product::<usize>() != 1 {
+            return Err(node_error(node, "the condition should be one truth value"));
+        }
+        if let Some(constant) = &info.constant {
+            let taken = constant.as_bool()?.first() == Some(&true);
+            return self.inline(node, if taken { "then_branch" } else { "else_branch" }, scope);
+        }
+        let then = self.inline(node, "then_branch", scope)?;
+        let other = self.inline(node, "else_branch", scope)?;
+        let name = node_name(node);
+        let mut emit = |op, inputs: &[ValueId]| -> Result<ValueId, ImportError> {
+            let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
+            let outputs = self.builder.emit(&name, "If", op, &inputs)?;
+            outputs.first().copied().ok_or_else(|| node_error(node, "no result"))
         };
-        let attribute = if taken { "then_branch" } else { "else_branch" };
+        let condition = emit(Op::Reshape { shape: Vec::new() }, &[condition])?;
+        let picked = then.iter().zip(&other).map(|(&a, &b)| emit(Op::Where, &[condition, a, b]));
+        let picked = picked.collect::<Result<Vec<_>, _>>()?;
+        for ((&a, &b), id) in then.iter().zip(&other).zip(&picked) {
+            let shapes = [a, b, *id].map(|id| self.builder.shape(id));
+            if shapes[0] != shapes[1] || shapes[0] != shapes[2] {
+                let reason = format!("the branches have shapes {:?} and {:?}", shapes[0], shapes[1]);
+                return Err(node_error(node, reason));
+            }
+        }
+        Ok(picked)
+    }
+
+    /// Adds the nodes of a branch and returns its results.
+    fn inline(&mut self, node: &NodeProto, attribute: &str, scope: &Scope<'_>) -> Result<Vec<ValueId>, ImportError> {
         let attrs = Attributes(node);
         let graph = attrs.required(attrs.graph(attribute), attribute)?;
         if scope.depth >= MAX_DEPTH {

@@ -16,6 +16,9 @@ mod resize;
 mod strided;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 /// Operands of an operator as the evaluators see them.
 pub(crate) struct Args<'a>(&'a [Option<&'a Tensor>]);
 

@@ -1,0 +1,191 @@
+//! Masks of a softmax.
+//!
+//! Exporters write a mask as very negative numbers in the scores. Such numbers have no place in fixed-point arithmetic, so the
+//! mask is taken out as truth values: [`Op::MaskedSoftmax`].
+
+use super::{Rewrite, Rewriter, first, orders, pair};
+use zktorch_float::{BinaryFn, DType, Data, Node, Op, Tensor, UnaryFn, ValueId};
+
+/// Scores at or below this are masked.
+const MASKED: f32 = -1e9;
+/// Masks that are taken out of one softmax.
+const MAX_MASKS: usize = 4;
+
+/// Softmax of masked scores.
+pub(super) fn softmax(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
+    let mut scores = first(node)?;
+    let shape = r.shape(scores).to_vec();
+    let (axis, before) = match node.op {
+        Op::Softmax { axis } => (axis, None),
+        Op::MaskedSoftmax { axis } => (axis, node.inputs.get(1).copied().flatten()),
+        _ => return None,
+    };
+    let mut mask = before.map(|mask| plain(r, mask));
+    for _ in 0..MAX_MASKS {
+        let Some((inner, next)) = take_out(r, scores, &shape) else { break };
+        scores = inner;
+        mask = Some(match mask {
+            None => next,
+            Some(mask) => {
+                let joined = broadcast(r.shape(mask), r.shape(next));
+                r.emit(Op::Binary(BinaryFn::And), &[mask, next], DType::Bool, joined)?
+            }
+        });
+    }
+    let mask = mask?;
+    if Some(mask) == before {
+        return None;
+    }
+    // A row of a constant mask without any element left would be uniform or NaN in the source, and zero here.
+    if r.graph.constant(mask).is_some_and(|m| has_empty_row(m, axis, &shape)) {
+        return None;
+    }
+    Some(Rewrite::Replace(Op::MaskedSoftmax { axis }, vec![scores, mask]))
+}
+
+fn broadcast(a: &[usize], b: &[usize]) -> Vec<usize> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[usize], i: usize| (i + s.len()).checked_sub(rank).map_or(1, |j| s[j]);
+    (0..rank).map(|i| if at(a, i) == 1 { at(b, i) } else { at(a, i) }).collect()
+}
+
+/// Whether some line along `axis` of the mask, broadcast to `shape`, has no true element.
+fn has_empty_row(mask: &Tensor, axis: usize, shape: &[usize]) -> bool {
+    let Ok(values) = mask.as_bool() else { return true };
+    let lead = shape.len() - mask.rank();
+    let Some(own) = axis.checked_sub(lead) else { return values.contains(&false) };
+    let inner: usize = mask.shape[own + 1..].iter().product();
+    let n = mask.shape[own];
+    let lines = mask.len() / n.max(1);
+    (0..lines).any(|line| {
+        let start = line / inner.max(1) * n * inner + line % inner.max(1);
+        (0..n).all(|k| !values[start + k * inner])
+    })
+}
+
+/// Splits scores into unmasked scores of the same shape and a mask.
+fn take_out(r: &mut Rewriter<'_>, scores: ValueId, shape: &[usize]) -> Option<(ValueId, ValueId)> {
+    let node = r.node(scores)?.clone();
+    match node.op {
+        Op::Where => {
+            let [Some(condition), Some(a), Some(b)] = node.inputs[..] else { return None };
+            let masked = |id: ValueId| r.floats(id).is_some_and(|v| v.iter().all(|&x| x <= MASKED));
+            if masked(b) && r.shape(a) == shape {
+                Some((a, plain(r, condition)))
+            } else if masked(a) && r.shape(b) == shape {
+                Some((b, negate(r, condition)?))
+            } else {
+                None
+            }
+        }
+        Op::Binary(BinaryFn::Add) => {
+            orders(pair(&node)?).into_iter().find_map(|(x, m)| if r.shape(x) == shape { additive(r, x, m) } else { None })
+        }
+        _ => None,
+    }
+}
+
+/// Splits `x + m` if `m` is a mask, possibly with a bias in it.
+fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<(ValueId, ValueId)> {
+    if let Some(values) = r.floats(m) {
+        if !values.iter().any(|&v| v <= MASKED) {
+            return None;
+        }
+        let keep: Vec<bool> = values.iter().map(|&v| v > MASKED).collect();
+        let bias: Vec<f32> = values.iter().map(|&v| if v > MASKED { v } else { 0.0 }).collect();
+        let shape = r.shape(m).to_vec();
+        let mask = r.constant(Tensor::new(shape.clone(), Data::Bool(keep)).ok()?, false);
+        if bias.iter().all(|&v| v == 0.0) {
+            return Some((x, mask));
+        }
+        let from_weights = r.graph.value(m).from_weights;
+        let bias = r.constant(Tensor::new(shape, Data::F32(bias)).ok()?, from_weights);
+        let shape = r.shape(x).to_vec();
+        let sum = r.emit(Op::Binary(BinaryFn::Add), &[x, bias], DType::F32, shape)?;
+        return Some((sum, mask));
+    }
+    // Zeros and very negative numbers picked by a condition.
+    let node = r.node(m)?.clone();
+    let Op::Where = node.op else { return None };
+    let [Some(condition), Some(a), Some(b)] = node.inputs[..] else { return None };
+    let (a, b) = (r.scalar(a)?, r.scalar(b)?);
+    if a == 0.0 && b <= MASKED {
+        Some((x, plain(r, condition)))
+    } else if a <= MASKED && b == 0.0 {
+        Some((x, negate(r, condition)?))
+    } else {
+        None
+    }
+}
+
+/// A mask without parts that its broadcasting does anyway.
+fn plain(r: &Rewriter<'_>, mut mask: ValueId) -> ValueId {
+    for _ in 0..MAX_MASKS {
+        let Some(node) = r.node(mask) else { break };
+        let inner = match node.op {
+            Op::Expand { .. } => first(node),
+            Op::Binary(BinaryFn::And) => {
+                pair(node).and_then(|p| orders(p).into_iter().find(|&(constant, _)| always(r, constant)).map(|(_, other)| other))
+            }
+            _ => None,
+        };
+        match inner {
+            Some(inner) => mask = inner,
+            None => break,
+        }
+    }
+    mask
+}
+
+/// Whether `id` is a constant that is true everywhere.
+fn always(r: &Rewriter<'_>, id: ValueId) -> bool {
+    r.graph.constant(id).is_some_and(|t| t.as_bool().is_ok_and(|v| v.iter().all(|&b| b)))
+}
+
+fn negate(r: &mut Rewriter<'_>, condition: ValueId) -> Option<ValueId> {
+    if let Some((UnaryFn::Not, inner)) = r.unary(condition) {
+        return Some(plain(r, inner));
+    }
+    let shape = r.shape(condition).to_vec();
+    r.emit(Op::Unary(UnaryFn::Not), &[condition], DType::Bool, shape)
+}
+
+/// `where(isnan(s), 0, s)` after a softmax: guards rows without any element, which are zero anyway in a masked softmax and do
+/// not occur in a softmax of unmasked scores.
+pub(super) fn guard(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
+    let Op::Where = node.op else { return None };
+    let [Some(condition), Some(zero), Some(weights)] = node.inputs[..] else { return None };
+    let (function, tested) = r.unary(condition)?;
+    if function != UnaryFn::IsNaN || tested != weights || r.scalar(zero)? != 0.0 {
+        return None;
+    }
+    let source = r.node(weights)?;
+    let safe = match source.op {
+        Op::MaskedSoftmax { .. } => true,
+        Op::Softmax { .. } => !masked_by_constant(r, first(source)?),
+        _ => false,
+    };
+    (safe && r.shape(weights) == r.shape(*node.outputs.first()?)).then_some(Rewrite::Alias(weights))
+}
+
+/// Whether the scores are a sum or choice with a constant that masks.
+fn masked_by_constant(r: &Rewriter<'_>, scores: ValueId) -> bool {
+    r.node(scores).is_some_and(|node| {
+        matches!(node.op, Op::Where | Op::Binary(BinaryFn::Add))
+            && node.inputs.iter().flatten().any(|&id| match r.floats(id) {
+                Some(values) => values.iter().any(|&v| v <= MASKED),
+                // A mask that is computed may have empty rows.
+                None => r.node(id).is_some_and(|n| n.op == Op::Where),
+            })
+    })
+}
+
+/// Conjunction with what is always true.
+pub(super) fn all_true(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
+    let Op::Binary(BinaryFn::And) = node.op else { return None };
+    let output = *node.outputs.first()?;
+    orders(pair(node)?)
+        .into_iter()
+        .find(|&(constant, other)| always(r, constant) && r.shape(other) == r.shape(output))
+        .map(|(_, other)| Rewrite::Alias(other))
+}
