@@ -291,7 +291,7 @@ mod prover {
         }
     }
 
-    pub(super) fn state(plan: &Plan<'_>, witness: Option<Witness<'_>>, rounds: usize, degree: usize) -> Option<Batch> {
+    pub(super) fn state(plan: &Plan<'_>, witness: Option<Witness<'_>>, rounds: usize, degree: usize) -> Option<Batch<'static>> {
         let witness = witness?;
         let terms = plan
             .multis
@@ -301,7 +301,7 @@ mod prover {
                 if m.has_eq() {
                     tables.push(eq_over(m));
                 }
-                Term { coeff: m.weight, tables }
+                Term { coeff: m.weight, integers: None, tables }
             })
             .collect();
         Some(Batch::new(terms, rounds, degree, Join::Constant))
@@ -366,7 +366,7 @@ mod prover {
     }
 
     /// Values of the hidden factors and of their products, term by term.
-    pub(super) fn finals(plan: &Plan<'_>, state: Option<&Batch>) -> Vec<Fr> {
+    pub(super) fn finals(plan: &Plan<'_>, state: Option<&Batch<'_>>) -> Vec<Fr> {
         let state = state.expect("the prover has a state");
         let mut out = Vec::new();
         for (t, m) in plan.multis.iter().enumerate() {

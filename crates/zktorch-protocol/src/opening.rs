@@ -280,7 +280,7 @@ pub(crate) mod prover {
             .collect()
     }
 
-    pub(super) fn state(claims: &[Located<'_>], combined: &[Vec<Fr>], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch> {
+    pub(super) fn state(claims: &[Located<'_>], combined: &[Vec<Fr>], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch<'static>> {
         if !prover {
             return None;
         }
@@ -291,13 +291,13 @@ pub(crate) mod prover {
             .map(|((claim, _, hi), u)| {
                 let coeff = weight;
                 weight *= sigma;
-                Term { coeff, tables: vec![u.clone(), eq_table(&claim.point[*hi..])] }
+                Term { coeff, integers: None, tables: vec![u.clone(), eq_table(&claim.point[*hi..])] }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Padded))
     }
 
-    pub(super) fn finals(n: usize, state: Option<&Batch>, mask: &[Fr], point: &[Fr]) -> Vec<Fr> {
+    pub(super) fn finals(n: usize, state: Option<&Batch<'_>>, mask: &[Fr], point: &[Fr]) -> Vec<Fr> {
         let state = state.expect("the prover has a state");
         let mut out: Vec<Fr> = (0..n).map(|j| state.finals(j)[0]).collect();
         out.push(mle::evaluate(&mask[..1 << point.len()], point));
@@ -312,7 +312,7 @@ pub(crate) mod prover {
         sum
     }
 
-    pub(super) fn clear_state(claims: &[OpenClaim], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch> {
+    pub(super) fn clear_state(claims: &[OpenClaim], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch<'static>> {
         if !prover {
             return None;
         }
@@ -324,20 +324,20 @@ pub(crate) mod prover {
                 weight *= sigma;
                 let mut poly = c.poly.clone();
                 poly.resize(1 << c.point.len(), Fr::ZERO);
-                Term { coeff, tables: vec![poly, eq_table(&c.point)] }
+                Term { coeff, integers: None, tables: vec![poly, eq_table(&c.point)] }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Padded))
     }
-    pub(super) fn clear_round(state: Option<&mut Batch>, claim: Fr) -> Vec<Fr> {
+    pub(super) fn clear_round(state: Option<&mut Batch<'_>>, claim: Fr) -> Vec<Fr> {
         state.map_or_else(Vec::new, |s| s.round(claim))
     }
-    pub(super) fn clear_bind(state: Option<&mut Batch>, r: Fr) {
+    pub(super) fn clear_bind(state: Option<&mut Batch<'_>>, r: Fr) {
         if let Some(s) = state {
             s.bind(r);
         }
     }
-    pub(super) fn clear_final(state: Option<&Batch>, j: usize) -> Fr {
+    pub(super) fn clear_final(state: Option<&Batch<'_>>, j: usize) -> Fr {
         state.map_or(Fr::ZERO, |s| s.finals(j)[0])
     }
 

@@ -134,21 +134,17 @@ mod prover {
     use super::*;
     use crate::product::{Batch, Join, Term};
     use rayon::prelude::*;
-    use zktorch_algebra::fr_from_i64;
 
-    pub(super) fn state(groups: &[Group], witness: Option<Witness<'_>>, rounds: usize) -> Option<Batch> {
+    pub(super) fn state<'a>(groups: &[Group], witness: Option<Witness<'a>>, rounds: usize) -> Option<Batch<'a>> {
         let witness = witness?;
         let terms = groups
             .iter()
             .map(|g| {
-                let cells = match g.vector {
+                let cells: &'a [i64] = match g.vector {
                     Vector::Heap => witness.heap,
                     _ => &witness.parameters.heap,
                 };
-                let mut values: Vec<Fr> = Vec::with_capacity(1 << g.bits);
-                cells.par_iter().with_min_len(1 << 12).map(|&v| fr_from_i64(v)).collect_into_vec(&mut values);
-                values.resize(1 << g.bits, Fr::ZERO);
-                Term { coeff: Fr::ONE, tables: vec![values, kernel_table(g)] }
+                Term { coeff: Fr::ONE, integers: Some(cells), tables: vec![kernel_table(g)] }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Constant))
@@ -198,7 +194,7 @@ mod prover {
         table
     }
 
-    pub(super) fn finals(groups: usize, state: Option<&Batch>) -> Vec<Fr> {
+    pub(super) fn finals(groups: usize, state: Option<&Batch<'_>>) -> Vec<Fr> {
         let state = state.expect("the prover has a state");
         (0..groups).map(|g| state.finals(g)[0]).collect()
     }
