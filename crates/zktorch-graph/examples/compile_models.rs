@@ -65,9 +65,11 @@ fn model(path: &Path, name: &str, verbose: bool) -> Result<()> {
     let reference: Vec<Tensor> = run(&graph, &sample, |_, _| {})?.iter().map(|t| (**t).clone()).collect();
     let program = &model.built.program;
     println!(
-        "{name}: {} cells, {} lookups, {} parameters, {} identities, {} tables, import {imported:.2?}, compile {compiled:.2?}, run {executed:.2?}",
+        "{name}: {} bits, {} cells, {} lookups, {} table rows, {} parameters, {} identities, {} tables, import {imported:.2?}, compile {compiled:.2?}, run {executed:.2?}",
+        model.report.activation_bits,
         model.report.cells,
         model.report.lookups,
+        model.report.table_rows,
         model.report.parameters,
         program.identities.len(),
         program.tables.len(),

@@ -3,7 +3,7 @@
 use crate::model::{CompileReport, CompiledModel, NodeReport};
 use crate::{CompileError, CompileOptions, calibrate, lower, rewrite};
 use std::collections::HashMap;
-use zktorch_float::{Graph, Tensor};
+use zktorch_float::{DType, Graph, Tensor, run};
 use zktorch_program::{Built, Program, RegionKind, Source, Step, Term, View};
 
 /// Compiles `graph` into a program over integers.
@@ -18,14 +18,26 @@ pub fn compile(graph: &Graph, calibration: &[Vec<Tensor>], options: &CompileOpti
     options.check(graph.inputs.len(), graph.outputs.len())?;
     let mut graph = rewrite::rewrite(graph)?;
     let ranges = calibrate::calibrate(&mut graph, calibration, options.seed)?;
-    let formats = calibrate::formats(&graph, &ranges, options);
-    let lowered = lower::lower(&graph, &formats, &ranges.min, options).map_err(|nodes| CompileError::Unsupported { nodes })?;
+    let model = build(&graph, &ranges, options)?;
+    if !options.adapt || ranges.random || model.report.table_rows * 4 < model.report.cells {
+        return Ok(model);
+    }
+    narrower(model, &graph, &ranges, calibration, options)
+}
+
+/// Lowers the graph with the widths that the options ask for.
+fn build(graph: &Graph, ranges: &calibrate::Ranges, options: &CompileOptions) -> Result<CompiledModel, CompileError> {
+    let formats = calibrate::formats(graph, ranges, options);
+    let lowered = lower::lower(graph, &formats, &ranges.min, options).map_err(|nodes| CompileError::Unsupported { nodes })?;
     let mut built = lowered.built;
     simplify(&mut built);
+    let program = &built.program;
     let mut report = CompileReport {
-        cells: built.program.regions.iter().map(|r| r.len).sum(),
-        lookups: built.program.lookup_count(),
-        parameters: built.program.parameter_count(),
+        cells: program.regions.iter().map(|r| r.len).sum(),
+        lookups: program.lookup_count(),
+        parameters: program.parameter_count(),
+        table_rows: program.tables.iter().map(|t| t.len()).sum(),
+        activation_bits: options.activation_bits,
         samples: ranges.samples,
         random_calibration: ranges.random,
         warnings: lowered.warnings,
@@ -34,8 +46,55 @@ pub fn compile(graph: &Graph, calibration: &[Vec<Tensor>], options: &CompileOpti
     if ranges.random {
         report.warnings.push("calibrated on random inputs: real ones may leave the ranges, give some".to_string());
     }
-    report.nodes = node_reports(&graph, &formats, &built);
+    report.nodes = node_reports(graph, &formats, &built);
     Ok(CompiledModel { built, inputs: lowered.inputs, outputs: lowered.outputs, report, source: options.source.clone() })
+}
+
+/// Widths below the asked one that are tried for small models.
+const WIDTHS: std::ops::RangeInclusive<u32> = 8..=14;
+/// Calibration inputs on which narrower activations must prove themselves.
+const TRIALS: usize = 32;
+
+/// The cheapest of `model` and its narrower variants that agree with the float graph on the calibration inputs.
+fn narrower(
+    model: CompiledModel,
+    graph: &Graph,
+    ranges: &calibrate::Ranges,
+    calibration: &[Vec<Tensor>],
+    options: &CompileOptions,
+) -> Result<CompiledModel, CompileError> {
+    let trials = &calibration[..calibration.len().min(TRIALS)];
+    let mut references = Vec::new();
+    for inputs in trials {
+        let outputs = run(graph, inputs, |_, _| {})?;
+        references.push(outputs.iter().map(|t| (**t).clone()).collect::<Vec<_>>());
+    }
+    let mut best = model;
+    for bits in WIDTHS.filter(|b| *b < options.activation_bits) {
+        let narrow = CompileOptions { activation_bits: bits, ..options.clone() };
+        let candidate = build(graph, ranges, &narrow)?;
+        if cost(&candidate.report) < cost(&best.report) && agrees(&candidate, trials, &references, options) {
+            best = candidate;
+        }
+    }
+    Ok(best)
+}
+
+/// Relative proving cost: every lookup and every table row costs about as much as two cells.
+fn cost(report: &CompileReport) -> usize {
+    report.cells + 2 * (report.lookups + report.table_rows)
+}
+
+fn agrees(model: &CompiledModel, inputs: &[Vec<Tensor>], references: &[Vec<Tensor>], options: &CompileOptions) -> bool {
+    inputs.iter().zip(references).all(|(inputs, reference)| {
+        let Ok(result) = model.run(inputs) else {
+            return false;
+        };
+        let close =
+            model.fidelity(reference, &result.outputs).iter().all(|f| f.top1 == 1.0 && f.cosine * 1e6 >= f64::from(options.adapt_cosine));
+        let same_integers = reference.iter().zip(&result.outputs).all(|(r, g)| r.dtype() == DType::F32 || r.data == g.data);
+        close && same_integers
+    })
 }
 
 /// Drops axes that say nothing: of size 1, or of stride 0 for an output letter (a term without the letter broadcasts anyway) or for a

@@ -76,6 +76,10 @@ pub struct CompileReport {
     pub lookups: usize,
     /// Weights and other parameters.
     pub parameters: usize,
+    /// Rows of all tables.
+    pub table_rows: usize,
+    /// Signed width of activations.
+    pub activation_bits: u32,
     /// Number of calibration samples.
     pub samples: usize,
     /// Whether the calibration inputs were made up.

@@ -25,6 +25,11 @@ pub struct CompileOptions {
     pub weight_bits: u32,
     /// Signed width of activations, 8 to 16.
     pub activation_bits: u32,
+    /// Use narrower activations where the model is so small that tables of `2^activation_bits` rows would cost more than the model
+    /// itself, as long as every calibration output keeps the cosine `adapt_cosine` with the float output and the same decision.
+    pub adapt: bool,
+    /// Least cosine that [`CompileOptions::adapt`] accepts, in millionths.
+    pub adapt_cosine: u32,
     /// Spare bits above the largest calibrated magnitude, 0 to 4.
     pub headroom_bits: u32,
     /// Largest scale of an activation: `real = integer · 2^-scale`.
@@ -44,6 +49,8 @@ impl Default for CompileOptions {
             outputs: Vec::new(),
             weight_bits: 16,
             activation_bits: 16,
+            adapt: true,
+            adapt_cosine: 999_900,
             headroom_bits: 1,
             max_scale: 14,
             row_bits: None,

@@ -75,7 +75,7 @@ impl Lower<'_> {
         win.view.axes[1] = Axis { size: per_group, stride: channels.stride };
         win.view.axes.insert(1, Axis { size: group, stride: channels.stride * per_group });
         let weight = Const { tensor: tensor.into(), ..weight };
-        let qw = self.weight_for(&weight, Some(q.scale), self.format(out).scale)?;
+        let qw = self.weight_for(&weight, Some(q.scale), self.rescaling_scale(out))?;
         // Letters: n, g, m, spatial…; then c, kernel….
         let maps = out_shape[1] / group;
         let mut sizes = vec![out_shape[0], group, maps];

@@ -41,9 +41,7 @@ fn is_structural(v: f64) -> bool {
     let v = v.abs();
     v == 0.0
         || libm::frexp(v).0 == 0.5
-        || [1.0, -1.0, 2.0, -2.0, 4.0, -4.0]
-            .iter()
-            .any(|&e| libm::pow(v, e) >= 0.5 && whole(libm::pow(v, e)))
+        || [1.0, -1.0, 2.0, -2.0, 4.0, -4.0].iter().any(|&e| libm::pow(v, e) >= 0.5 && whole(libm::pow(v, e)))
 }
 
 impl Lower<'_> {
@@ -107,7 +105,7 @@ impl Lower<'_> {
                 }
             }
         }
-        let (qa, qb) = self.factors(a, b, self.format(out).scale)?;
+        let (qa, qb) = self.factors(a, b, self.rescaling_scale(out))?;
         let acc = Accumulator::product(&node.name, &qa, &qb)?;
         self.set_acc(node, out, acc)
     }
@@ -145,10 +143,7 @@ impl Lower<'_> {
         let unit = libm::exp2(f64::from(scale));
         let real = move |v: f64| -> f64 {
             let h = libm::floor(v * unit + 0.5) as i64 + (1 << 15);
-            usize::try_from(h)
-                .ok()
-                .and_then(|h| values.get(h))
-                .map_or(f64::NAN, |y| f64::from(*y))
+            usize::try_from(h).ok().and_then(|h| values.get(h)).map_or(f64::NAN, |y| f64::from(*y))
         };
         self.table(node, x, out, &real, &name)
     }
@@ -160,9 +155,7 @@ impl Lower<'_> {
             return Ok(values.clone());
         }
         let unit = libm::exp2(f64::from(-scale));
-        let arguments = (-(1i64 << 15)..1 << 15)
-            .map(|h| (h as f64 * unit) as f32)
-            .collect();
+        let arguments = (-(1i64 << 15)..1 << 15).map(|h| (h as f64 * unit) as f32).collect();
         let arguments = Tensor::f32(vec![1 << 16], arguments)?;
         let results = eval_op(&Op::Unary(f), &[Some(&arguments)])?;
         let values = Arc::new(results.first().map(Tensor::to_f32_vec).unwrap_or_default());
@@ -184,7 +177,7 @@ impl Lower<'_> {
     pub(super) fn table(&mut self, node: &Node, x: ValueId, out: ValueId, f: &dyn Fn(f64) -> f64, name: &str) -> Result<(), LowerError> {
         let input = self.argument_format(x)?;
         let acc = match self.values[x.0].clone() {
-            Some(Value::Acc(p)) => p.acc,
+            Some(Value::Acc(p)) => self.with_common_remainder(p.acc, input.scale),
             _ => Accumulator::of(&self.cells(x)?),
         };
         let mut format = self.format(out);

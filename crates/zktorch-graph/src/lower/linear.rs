@@ -113,11 +113,13 @@ impl Lower<'_> {
         }
     }
 
-    /// A weight whose scale lets the product be rescaled by at most 16 bits, if 4 bits of the weight can be spared for it: a wider
-    /// remainder costs another cell and lookup per element.
+    /// A weight whose scale lets the product be rescaled by at most `activation_bits` bits, if the weight keeps `weight_bits - 4` bits (and
+    /// at least as many as activations have, less 2): a wider remainder costs another cell and lookup per element.
     pub(super) fn weight_for(&mut self, c: &Const, other: Option<i32>, out: i32) -> Result<QTensor, LowerError> {
-        let wanted = other.map_or(i32::MAX, |x| out + 16 - x);
-        self.weight(c, wanted, 4)
+        let (weights, activations) = (self.options.weight_bits, self.options.activation_bits);
+        let wanted = other.map_or(i32::MAX, |x| out + activations as i32 - x);
+        let spare = weights.saturating_sub((weights - 4).min(activations - 2));
+        self.weight(c, wanted, spare as i32)
     }
 
     /// Both factors of a product, constants after cells.
@@ -135,7 +137,7 @@ impl Lower<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<(), LowerError> {
         let (a, b) = (self.operand(node, 0)?, self.operand(node, 1)?);
         let out = node.outputs[0];
-        let (mut qa, mut qb) = self.factors(a, b, self.format(out).scale)?;
+        let (mut qa, mut qb) = self.factors(a, b, self.rescaling_scale(out))?;
         if qa.view.axes.len() == 1 {
             qa.view = qa.view.broadcast_axis(0, 1);
         }
@@ -167,7 +169,7 @@ impl Lower<'_> {
         };
         let operands: Vec<&str> = left.split(',').collect();
         let out = node.outputs[0];
-        let scale = self.format(out).scale;
+        let scale = self.rescaling_scale(out);
         let ids: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
         let tensors: Vec<QTensor> = match ids[..] {
             [a] => vec![self.cells(a)?],

@@ -75,6 +75,8 @@ pub(crate) struct Lower<'a> {
     options: &'a CompileOptions,
     values: Vec<Option<Value>>,
     uses: Vec<usize>,
+    /// The node that reads each value, where there is exactly one.
+    reader: Vec<Option<usize>>,
     constants: Constants,
     /// Elementwise functions at all arguments, by name and scale.
     functions: std::collections::HashMap<(String, i32), Arc<Vec<f32>>>,
@@ -92,7 +94,15 @@ pub(crate) struct Lowered {
 
 /// Lowers the whole graph, or lists every node that cannot be lowered.
 pub(crate) fn lower(graph: &Graph, formats: &[Format], minima: &[f64], options: &CompileOptions) -> Result<Lowered, Vec<UnsupportedNode>> {
-    let mut uses: Vec<usize> = graph.consumers().iter().map(Vec::len).collect();
+    let consumers = graph.consumers();
+    let reader = consumers
+        .iter()
+        .map(|c| match c[..] {
+            [one] => Some(one),
+            _ => None,
+        })
+        .collect();
+    let mut uses: Vec<usize> = consumers.iter().map(Vec::len).collect();
     for id in &graph.outputs {
         uses[id.0] += 1;
     }
@@ -106,6 +116,7 @@ pub(crate) fn lower(graph: &Graph, formats: &[Format], minima: &[f64], options: 
             .map(|v| v.constant.as_ref().map(|t| Value::Const(Const { name: v.name.clone(), tensor: t.clone(), weights: v.from_weights })))
             .collect(),
         uses,
+        reader,
         constants: Constants::default(),
         functions: std::collections::HashMap::new(),
         ctx: Lowering::new(),
@@ -154,6 +165,31 @@ impl Lower<'_> {
         self.formats[id.0]
     }
 
+    /// Scale at which an accumulator that starts at `id` will be rescaled: sums and movements do not rescale.
+    fn rescaling_scale(&self, id: ValueId) -> i32 {
+        let mut id = id;
+        while self.uses[id.0] == 1 {
+            let Some(node) = self.reader[id.0].map(|n| &self.graph.nodes[n]) else {
+                break;
+            };
+            match node.op {
+                Op::Reshape { .. } | Op::Transpose { .. } | Op::Unary(UnaryFn::Neg) | Op::Binary(BinaryFn::Add | BinaryFn::Sub) => {
+                    id = node.outputs[0]
+                }
+                _ => break,
+            }
+        }
+        self.format(id).scale
+    }
+
+    /// The same accumulator, finer by factors of two, so that its rescaling to `scale` by up to `remainder_bits` uses the one remainder
+    /// table of that width.
+    fn with_common_remainder(&self, acc: Accumulator, scale: i32) -> Accumulator {
+        let shift = acc.scale - scale;
+        let common = self.options.activation_bits as i32;
+        if acc.as_tensor().is_none() && shift > 2 && shift < common { acc.rescaled(scale + common) } else { acc }
+    }
+
     fn shape(&self, id: ValueId) -> &[usize] {
         &self.graph.value(id).shape
     }
@@ -193,7 +229,8 @@ impl Lower<'_> {
     }
 
     fn materialise(&mut self, pending: &Pending) -> Result<QTensor, LowerError> {
-        let q = blocks::requantize(&mut self.ctx, &pending.node, &pending.acc, pending.format)?;
+        let acc = self.with_common_remainder(pending.acc.clone(), pending.format.scale);
+        let q = blocks::requantize(&mut self.ctx, &pending.node, &acc, pending.format)?;
         self.reshaped(&pending.node, q, &pending.shape)
     }
 

@@ -36,9 +36,7 @@ fn nested(seq: &[usize]) -> Option<Vec<Axis>> {
     }
     // The longest prefix with one stride is the innermost axis, or a multiple of it.
     let stride = seq[1].checked_sub(seq[0])?;
-    let run = (1..n)
-        .find(|&i| seq[i].checked_sub(seq[i - 1]) != Some(stride))
-        .unwrap_or(n);
+    let run = (1..n).find(|&i| seq[i].checked_sub(seq[i - 1]) != Some(stride)).unwrap_or(n);
     let size = (2..=run).rev().find(|f| n % f == 0)?;
     let inner = |i: usize| seq[i] == seq[i - i % size] + (i % size) * stride;
     if !(0..n).all(inner) {

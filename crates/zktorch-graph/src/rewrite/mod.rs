@@ -4,6 +4,7 @@
 mod decompose;
 mod fold;
 mod recurrent;
+mod scalars;
 
 use std::sync::Arc;
 use zktorch_float::{BinaryFn, DType, EvalError, Graph, Node, Op, Tensor, UnaryFn, ValueId, eval_op};
@@ -25,6 +26,7 @@ pub(crate) fn rewrite(source: &Graph) -> Result<Graph, EvalError> {
     let mut folded = source.clone();
     fold::fold_batch_norms(&mut folded)?;
     fold::fuse_masks(&mut folded)?;
+    scalars::move_scalars(&mut folded)?;
     let mut rewriter = Rewriter {
         graph: Graph {
             nodes: Vec::with_capacity(folded.nodes.len()),
