@@ -41,6 +41,8 @@
 //! * Prover: variables are bound from the least significant one on, so that the unused tail of the leaves stays unused in every round; `eq` is
 //!   split (Gruen, ePrint 2024/108, §3); numerators that are all 1 are never stored.
 
+#[cfg(feature = "prover")]
+mod arith;
 mod gkr;
 mod layout;
 mod leaves;

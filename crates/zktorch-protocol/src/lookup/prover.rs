@@ -1,8 +1,9 @@
 //! The prover's leaves and its tree of fractions.
 
+use super::arith::add;
 use super::layout::{Block, Content, Layout, Window};
 use super::leaves::Opening;
-use super::round::{Chunk, LayerSumcheck};
+use super::round::{Chunk, Form, LayerSumcheck};
 use super::{Fingerprint, LookupWitness};
 use crate::claims::{Vector, Weight, index_bits};
 use ark_ff::{AdditiveGroup, Field};
@@ -238,42 +239,41 @@ impl<'a> LookupProver<'a> {
             }
             constant - sum
         };
-        let strays = rows.iter().enumerate().filter(|(_, row)| **row == STRAY).map(|(leaf, _)| (leaf, denominator(leaf))).collect();
+        let strays = rows.par_iter().enumerate().filter(|(_, row)| **row == STRAY).map(|(leaf, _)| (leaf, denominator(leaf))).collect();
         (rows, strays)
     }
 
-    /// Builds the tree above the leaves.
+    /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
     pub fn tree(&self) -> Tree<'_> {
         let leaves = Leaves { prover: self, lambda: None, rows: None };
         let chunk = CHUNK_BITS.min(self.layout.bits);
-        let parts: Vec<(Vec<Fr>, Vec<Fr>)> = (0..self.layout.used.div_ceil(1 << chunk))
+        let subtrees: Vec<Vec<Fractions>> = (0..self.layout.used.div_ceil(1 << chunk))
             .into_par_iter()
             .map(|c| {
-                let Chunk { u: q, p } = leaves.chunk(c << chunk, 1 << chunk);
-                let denominators = q.chunks_exact(2).map(|q| q[0] * q[1]).collect();
-                let numerators = if p.is_empty() {
-                    q.chunks_exact(2).map(|q| q[0] + q[1]).collect()
-                } else {
-                    q.chunks_exact(2).zip(p.chunks_exact(2)).map(|(q, p)| p[0] * q[1] + p[1] * q[0]).collect()
-                };
-                (numerators, denominators)
+                let (q, p) = leaves.chunk(c << chunk, 1 << chunk);
+                let mut layers = vec![if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }];
+                for _ in 1..chunk {
+                    layers.push(layers[layers.len() - 1].sums());
+                }
+                layers
             })
             .collect();
-        let (p, q): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let mut layers = vec![(p.concat(), q.concat())];
-        for k in (0..self.layout.bits - 1).rev() {
-            let (p, q) = &layers[layers.len() - 1];
-            debug_assert!(p.len() <= 2 << k);
-            let sum = |(p, q): (&[Fr], &[Fr])| match (p, q) {
-                ([p0, p1], [q0, q1]) => (Fr::sum_of_products(&[*p0, *p1], &[*q1, *q0]), *q0 * q1),
-                // The missing sibling is 0/1.
-                _ => (p[0], q[0]),
-            };
-            let layer = p.par_chunks(2).zip(q.par_chunks(2)).with_min_len(256).map(sum).unzip();
-            layers.push(layer);
+        let mut depths: Vec<Vec<Fractions>> = (0..chunk).map(|_| Vec::with_capacity(subtrees.len())).collect();
+        for subtree in subtrees {
+            for (depth, layer) in depths.iter_mut().zip(subtree) {
+                depth.push(layer);
+            }
+        }
+        let mut layers: Vec<Option<Vec<Fractions>>> = depths.into_iter().map(Some).collect();
+        let roots = layers.last().and_then(Option::as_ref).map_or(&[][..], |l| l);
+        let mut top =
+            Fractions { p: roots.iter().flat_map(|r| r.p.clone()).collect(), q: roots.iter().flat_map(|r| r.q.clone()).collect() };
+        while layers.len() < self.layout.bits {
+            top = top.sums();
+            layers.push(Some(vec![top.clone()]));
         }
         layers.reverse();
-        Tree { leaves, layers: layers.into_iter().map(Some).collect() }
+        Tree { leaves, layers }
     }
 
     /// The value of an opening.
@@ -326,8 +326,9 @@ impl Leaves<'_> {
         self.lambda = Some(lambda);
     }
 
-    /// Leaves `first .. first + len`; both are multiples of the chunk size or the whole tree.
-    fn chunk(&self, first: usize, len: usize) -> Chunk {
+    /// Leaves `first .. first + len` (both are multiples of the chunk size, or this is the whole tree), and their numerators; these are empty
+    /// if all are 1.
+    fn chunk(&self, first: usize, len: usize) -> (Vec<Fr>, Vec<Fr>) {
         let layout = self.prover.layout;
         let tables = self.rows.as_ref().unwrap_or(&self.prover.rows);
         // Value of a leaf with fraction 0/1.
@@ -389,7 +390,7 @@ impl Leaves<'_> {
                 p[at..at + run.len()].copy_from_slice(&run);
             }
         }
-        Chunk { u: values, p }
+        (values, p)
     }
 
     fn stray(&self, block: usize, leaf: usize) -> Fr {
@@ -399,18 +400,47 @@ impl Leaves<'_> {
     }
 }
 
+/// Neighbouring nodes of a layer.
+#[derive(Clone)]
+struct Fractions {
+    p: Vec<Fr>,
+    q: Vec<Fr>,
+}
+
+impl Fractions {
+    /// `1/q_0 + 1/q_1` for each pair.
+    fn units(q: &[Fr]) -> Fractions {
+        let pairs = q.as_chunks::<2>().0;
+        Fractions { p: pairs.iter().map(|q| add(&q[0], &q[1])).collect(), q: pairs.iter().map(|q| q[0] * q[1]).collect() }
+    }
+
+    /// `p_0/q_0 + p_1/q_1` for each pair; a missing sibling is 0/1.
+    fn sums(&self) -> Fractions {
+        let (p, p_rest) = self.p.as_chunks::<2>();
+        let (q, q_rest) = self.q.as_chunks::<2>();
+        let numerators = p.iter().zip(q).map(|(p, q)| add(&(p[0] * q[1]), &(p[1] * q[0])));
+        let denominators = q.iter().map(|q| q[0] * q[1]);
+        Fractions { p: numerators.chain(p_rest.iter().copied()).collect(), q: denominators.chain(q_rest.iter().copied()).collect() }
+    }
+}
+
 /// The prover's fraction tree. Layers are taken from the root on and freed as they are consumed.
 pub(super) struct Tree<'a> {
     leaves: Leaves<'a>,
-    /// Layer `k < N`: numerators and denominators; nodes past the end are 0/1.
-    layers: Vec<Option<(Vec<Fr>, Vec<Fr>)>>,
+    /// Layer `k < N` in runs of equal power-of-two length (or a single one); nodes past the end are 0/1.
+    layers: Vec<Option<Vec<Fractions>>>,
 }
 
 impl Tree<'_> {
     /// All `2^k` nodes of layer `k`, once; the layers above are dropped.
     pub fn take_layer(&mut self, k: usize) -> (Vec<Fr>, Vec<Fr>) {
-        let (mut p, mut q) = self.layers[k].take().expect("a layer is taken once");
+        let runs = self.layers[k].take().expect("a layer is taken once");
         self.layers[..k].fill(None);
+        let (mut p, mut q) = (Vec::new(), Vec::new());
+        for run in runs {
+            p.extend(run.p);
+            q.extend(run.q);
+        }
         p.resize(1 << k, Fr::ZERO);
         q.resize(1 << k, Fr::ONE);
         (p, q)
@@ -421,16 +451,43 @@ impl Tree<'_> {
         let size = 1usize << CHUNK_BITS.min(k + 1);
         if k + 1 == self.layers.len() {
             self.leaves.combine(lambda);
-            let chunks = (0..self.leaves.prover.layout.used.div_ceil(size)).into_par_iter().map(|c| self.leaves.chunk(c * size, size));
-            return LayerSumcheck::new(chunks.collect(), point, lambda);
+            let chunks = (0..self.leaves.prover.layout.used.div_ceil(size)).into_par_iter().map(|c| {
+                let (a, mut b) = self.leaves.chunk(c * size, size);
+                for p in b.iter_mut().skip(1).step_by(2) {
+                    p.neg_in_place();
+                }
+                Chunk { a, b }
+            });
+            return LayerSumcheck::new(Form::Leaves, chunks.collect(), point, lambda);
         }
-        let (p, q) = self.layers[k + 1].take().expect("a layer is taken once");
-        let chunks = p.par_chunks(size).zip(q.par_chunks(size)).map(|(p, q)| {
-            let mut chunk = Chunk { u: q.iter().zip(p).map(|(q, p)| lambda * q + p).collect(), p: p.to_vec() };
-            chunk.u.resize(size, lambda);
-            chunk.p.resize(size, Fr::ZERO);
-            chunk
+        let runs = self.layers[k + 1].take().expect("a layer is taken once");
+        // Either several runs make a chunk, or one run makes several.
+        let per_chunk = size.checked_div(runs[0].q.len()).unwrap_or(1).max(1);
+        let parts: Vec<Vec<(&[Fr], &[Fr])>> = if let [run] = &runs[..] {
+            run.p.chunks(size).zip(run.q.chunks(size)).map(|part| vec![part]).collect()
+        } else {
+            runs.chunks(per_chunk).map(|runs| runs.iter().map(|r| (&r.p[..], &r.q[..])).collect()).collect()
+        };
+        let empty = Form::Fractions.empty(lambda);
+        let chunks = parts.into_par_iter().map(|parts| {
+            let nodes = parts.iter().flat_map(|(p, q)| p.iter().zip(*q));
+            Chunk::of_fractions(nodes, lambda, size, empty)
         });
-        LayerSumcheck::new(chunks.collect(), point, lambda)
+        LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda)
+    }
+}
+
+impl Chunk {
+    /// From the children in order.
+    fn of_fractions<'a>(mut children: impl Iterator<Item = (&'a Fr, &'a Fr)>, lambda: Fr, size: usize, empty: [[Fr; 2]; 2]) -> Chunk {
+        let mut chunk = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size) };
+        while let Some((p0, q0)) = children.next() {
+            // A missing sibling is 0/1.
+            let (p1, q1) = children.next().unwrap_or((&Fr::ZERO, &Fr::ONE));
+            chunk.a.extend([add(p0, &(lambda * q0)), *q1]);
+            chunk.b.extend([*p1, *q0]);
+        }
+        chunk.pad(size, empty);
+        chunk
     }
 }

@@ -1,11 +1,19 @@
 //! The prover's side of a layer's sumcheck.
 //!
-//! With `u_b = p_b + λ q_b` the summand is `h = (p_0 + λ q_0) q_1 + p_1 q_0 = (u_0 u_1 − p_0 p_1)/λ`, so a run of nodes with `p_0 = p_1 = 1`
-//! costs one product. Nodes come in chunks of a power of two; chunks past the last are all `0/1` and stay so when variables are bound.
+//! The summand `h = (p_0 + λ q_0) q_1 + p_1 q_0` is a sum of two products, `κ h = a_0 a_1 + b_0 b_1`, in one of two forms:
+//!
+//! | layer | `κ` | `a_0, a_1` | `b_0, b_1` | |
+//! | --- | --- | --- | --- | --- |
+//! | above fractions | 1 | `p_0 + λ q_0, q_1` | `p_1, q_0` | one multiplication per node to set up |
+//! | above the leaves | `λ` | `p_0 + λ q_0, p_1 + λ q_1` | `p_0, −p_1` | where all numerators are 1, `b_0 b_1 = −1` in every round |
+//!
+//! Nodes come in chunks of a power of two; those past the last chunk are all `0/1` and stay so when variables are bound.
 
+use super::arith::{add as plus, sub};
 use crate::sumcheck::RoundProver;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
+use zktorch_algebra::small::WideAccumulator;
 use zktorch_algebra::{Fr, batch_inverse, mle};
 
 /// log2 of the number of nodes of a chunk after a regrouping.
@@ -13,12 +21,42 @@ const NODE_BITS: usize = super::prover::CHUNK_BITS - 1;
 /// Chunks are regrouped when they are down to `2^3` nodes.
 const SMALL_BITS: usize = 3;
 
-/// The children of a run of nodes: entries `2i` and `2i + 1` belong to node `i`.
+/// A run of nodes: entries `2i` and `2i + 1` belong to node `i`.
 pub(super) struct Chunk {
-    /// `p + λ q` (or `q`, before `λ` is known).
-    pub u: Vec<Fr>,
-    /// Numerators; empty if all are 1.
-    pub p: Vec<Fr>,
+    /// `a_0` and `a_1` of each node.
+    pub a: Vec<Fr>,
+    /// `b_0` and `b_1` of each node; empty if they are `1` and `−1` everywhere.
+    pub b: Vec<Fr>,
+}
+
+/// What `a` and `b` are.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// The children are fractions.
+    Fractions,
+    /// The children are leaves.
+    Leaves,
+}
+
+impl Form {
+    /// `[a_0, a_1]` and `[b_0, b_1]` of a node with children `0/1`.
+    pub fn empty(self, lambda: Fr) -> [[Fr; 2]; 2] {
+        match self {
+            Form::Fractions => [[lambda, Fr::ONE], [Fr::ZERO, Fr::ONE]],
+            Form::Leaves => [[lambda; 2], [Fr::ZERO; 2]],
+        }
+    }
+}
+
+impl Chunk {
+    /// Appends nodes with children `0/1` until there are `len` entries.
+    pub fn pad(&mut self, len: usize, [a, b]: [[Fr; 2]; 2]) {
+        for (entries, node) in [(&mut self.a, a), (&mut self.b, b)] {
+            while entries.len() < len {
+                entries.extend(node);
+            }
+        }
+    }
 }
 
 /// The prover's state in a layer's sumcheck.
@@ -30,19 +68,20 @@ pub(super) struct LayerSumcheck {
     eq_chunk: Vec<Fr>,
     /// `eq_node[l]`: `eq` over the `l` variables that follow those.
     eq_node: Vec<Vec<Fr>>,
-    /// What the chunks past the last contribute to `λ h(0)`.
+    /// What the chunks past the last contribute to `κ h(0)`.
     past: Fr,
     /// The claim's point without the variables that are bound.
     point: Vec<Fr>,
     /// Inverses of the point's coordinates.
     inverses: Vec<Fr>,
+    form: Form,
     lambda: Fr,
     lambda_inverse: Fr,
     /// `Π eq(r_i, ρ_i)` over the bound variables.
     scale: Fr,
     /// The claim divided by `scale`; `None` before the first round.
     claim: Option<Fr>,
-    /// `λ h(0)` and `λ h(∞)` of the current round.
+    /// `κ h(0)` and the leading coefficient of `κ h` in the current round.
     ends: [Fr; 2],
     /// Coefficients of `h`.
     h: [Fr; 3],
@@ -50,11 +89,11 @@ pub(super) struct LayerSumcheck {
 
 impl LayerSumcheck {
     /// For the claim at `point` (most significant variable first). All chunks have the same power-of-two size, at least two entries.
-    pub fn new(chunks: Vec<Chunk>, point: &[Fr], lambda: Fr) -> LayerSumcheck {
+    pub fn new(form: Form, chunks: Vec<Chunk>, point: &[Fr], lambda: Fr) -> LayerSumcheck {
         let mut inverses: Vec<Fr> = point.iter().copied().chain([lambda]).collect();
         batch_inverse(&mut inverses);
         let lambda_inverse = inverses.pop().unwrap_or_default();
-        let bits = (chunks[0].u.len() / 2).trailing_zeros() as usize;
+        let bits = (chunks[0].a.len() / 2).trailing_zeros() as usize;
         let mut state = LayerSumcheck {
             chunks,
             bits,
@@ -63,6 +102,7 @@ impl LayerSumcheck {
             past: Fr::ZERO,
             point: point.to_vec(),
             inverses,
+            form,
             lambda,
             lambda_inverse,
             scale: Fr::ONE,
@@ -71,12 +111,7 @@ impl LayerSumcheck {
             h: [Fr::ZERO; 3],
         };
         state.prepare_eq();
-        if state.bits > 0 {
-            let eq = &state.eq_node[state.bits - 1];
-            let ends = state.chunks.par_iter().zip(&state.eq_chunk).map(|(c, e)| c.ends(eq).map(|x| x * e));
-            state.ends = ends.reduce(|| [Fr::ZERO; 2], add);
-            state.ends[0] += state.past;
-        }
+        state.find_ends();
         state
     }
 
@@ -85,7 +120,8 @@ impl LayerSumcheck {
         let (high, low) = self.point.split_at(self.point.len() - self.bits);
         self.eq_chunk = mle::eq_table(high);
         self.eq_chunk.truncate(self.chunks.len());
-        self.past = (Fr::ONE - self.eq_chunk.iter().sum::<Fr>()) * self.lambda.square();
+        let [a, b] = self.form.empty(self.lambda);
+        self.past = (Fr::ONE - self.eq_chunk.iter().sum::<Fr>()) * (a[0] * a[1] + b[0] * b[1]);
         self.eq_node = vec![vec![Fr::ONE]];
         for x in low.iter().take(self.bits.saturating_sub(1)) {
             let last = &self.eq_node[self.eq_node.len() - 1];
@@ -103,34 +139,44 @@ impl LayerSumcheck {
         let bits = NODE_BITS.min(self.point.len());
         let size = 2usize << bits;
         let per = 1usize << (bits - self.bits);
-        let lambda = self.lambda;
+        let empty = self.form.empty(self.lambda);
         self.chunks = self
             .chunks
             .par_chunks(per)
             .map(|part| {
-                let mut u = Vec::with_capacity(size);
-                let mut p = Vec::with_capacity(size);
+                let mut joined = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size) };
                 for chunk in part {
-                    u.extend_from_slice(&chunk.u);
-                    p.extend_from_slice(&chunk.p);
-                    if chunk.p.is_empty() {
-                        p.resize(u.len(), Fr::ONE);
-                    }
+                    joined.a.extend_from_slice(&chunk.a);
+                    joined.b.extend_from_slice(&chunk.b);
+                    joined.pad(joined.a.len(), [[Fr::ZERO; 2], [Fr::ONE, -Fr::ONE]]);
                 }
-                u.resize(size, lambda);
-                p.resize(size, Fr::ZERO);
-                Chunk { u, p }
+                joined.pad(size, empty);
+                joined
             })
             .collect();
         self.bits = bits;
         self.prepare_eq();
     }
 
+    /// Computes `ends` for the current round, if one is left.
+    fn find_ends(&mut self) {
+        if self.bits > 0 {
+            let eq = &self.eq_node[self.bits - 1];
+            let ends = self.chunks.par_iter().zip(&self.eq_chunk).map(|(c, e)| c.ends(eq).map(|x| x * e));
+            self.ends = ends.reduce(|| [Fr::ZERO; 2], add);
+            self.ends[0] += self.past;
+        }
+    }
+
     /// `p_0, p_1, q_0, q_1` when every variable is bound.
-    pub fn children(self) -> [Fr; 4] {
-        let chunk = &self.chunks[0];
-        let [p0, p1] = if chunk.p.is_empty() { [Fr::ONE; 2] } else { [chunk.p[0], chunk.p[1]] };
-        [p0, p1, (chunk.u[0] - p0) * self.lambda_inverse, (chunk.u[1] - p1) * self.lambda_inverse]
+    pub fn children(mut self) -> [Fr; 4] {
+        let chunk = &mut self.chunks[0];
+        chunk.pad(2, [[Fr::ZERO; 2], [Fr::ONE, -Fr::ONE]]);
+        let ([a0, a1], [b0, b1]) = ([chunk.a[0], chunk.a[1]], [chunk.b[0], chunk.b[1]]);
+        match self.form {
+            Form::Fractions => [a0 - self.lambda * b1, b0, b1, a1],
+            Form::Leaves => [b0, -b1, (a0 - b0) * self.lambda_inverse, (a1 + b1) * self.lambda_inverse],
+        }
     }
 }
 
@@ -139,30 +185,37 @@ fn add(a: [Fr; 2], b: [Fr; 2]) -> [Fr; 2] {
 }
 
 impl Chunk {
-    /// `Σ_y eq[y] · λ h(y, ·)` at 0 and its leading coefficient; entries `4y..4y+4` are the children of nodes `2y` and `2y + 1`.
+    /// `Σ_y eq[y] · κ h(y, ·)` at 0 and its leading coefficient; entries `4y..4y+4` belong to nodes `2y` and `2y + 1`.
     fn ends(&self, eq: &[Fr]) -> [Fr; 2] {
-        let mut ends = [Fr::ZERO; 2];
-        if self.p.is_empty() {
-            for (u, e) in self.u.chunks_exact(4).zip(eq) {
-                ends[0] += *e * (u[0] * u[1] - Fr::ONE);
-                ends[1] += *e * ((u[2] - u[0]) * (u[3] - u[1]));
+        let (mut zero, mut infinity) = (WideAccumulator::new(), WideAccumulator::new());
+        let a = self.a.as_chunks::<4>().0;
+        if self.b.is_empty() {
+            for (a, e) in a.iter().zip(eq) {
+                zero.add(e, &(a[0] * a[1]));
+                infinity.add(e, &(sub(&a[2], &a[0]) * sub(&a[3], &a[1])));
             }
-        } else {
-            for ((u, p), e) in self.u.chunks_exact(4).zip(self.p.chunks_exact(4)).zip(eq) {
-                ends[0] += *e * Fr::sum_of_products(&[u[0], -p[0]], &[u[1], p[1]]);
-                ends[1] += *e * Fr::sum_of_products(&[u[2] - u[0], p[0] - p[2]], &[u[3] - u[1], p[3] - p[1]]);
-            }
+            // The weights sum to 1.
+            return [zero.value() - Fr::ONE, infinity.value()];
         }
-        ends
+        let b = self.b.as_chunks::<4>().0;
+        for ((a, b), e) in a.iter().zip(b).zip(eq) {
+            zero.add(e, &plus(&(a[0] * a[1]), &(b[0] * b[1])));
+            let slopes = plus(&(sub(&a[2], &a[0]) * sub(&a[3], &a[1])), &(sub(&b[2], &b[0]) * sub(&b[3], &b[1])));
+            infinity.add(e, &slopes);
+        }
+        [zero.value(), infinity.value()]
     }
 
     /// Binds the least significant variable of the nodes.
     fn bind(&mut self, r: Fr) {
-        for v in [&mut self.u, &mut self.p] {
+        for v in [&mut self.a, &mut self.b] {
             let half = v.len() / 2;
-            for i in 0..half {
-                let at = 4 * (i / 2) + i % 2;
-                v[i] = v[at] + r * (v[at + 2] - v[at]);
+            for i in (0..half).step_by(2) {
+                if let Some(&[a0, a1, b0, b1]) = v.get(2 * i..2 * i + 4).and_then(|c| c.first_chunk::<4>()) {
+                    let [c0, c1] = [plus(&a0, &(r * sub(&b0, &a0))), plus(&a1, &(r * sub(&b1, &a1)))];
+                    v[i] = c0;
+                    v[i + 1] = c1;
+                }
             }
             v.truncate(half);
         }
@@ -176,8 +229,10 @@ impl RoundProver for LayerSumcheck {
         let x = self.point[last];
         let zero = Fr::ONE - x;
         // claim = (1 − x) h(0) + x h(1)
-        let h0 = self.ends[0] * self.lambda_inverse;
-        let h2 = self.ends[1] * self.lambda_inverse;
+        let [h0, h2] = match self.form {
+            Form::Fractions => self.ends,
+            Form::Leaves => self.ends.map(|e| e * self.lambda_inverse),
+        };
         let h1 = (claim - zero * h0) * self.inverses[last] - h0 - h2;
         self.h = [h0, h1, h2];
         let constant = self.scale * zero;
@@ -195,10 +250,7 @@ impl RoundProver for LayerSumcheck {
         if self.bits == SMALL_BITS && self.point.len() > self.bits {
             self.chunks.par_iter_mut().for_each(|c| c.bind(r));
             self.regroup();
-            let eq = &self.eq_node[self.bits - 1];
-            let ends = self.chunks.par_iter().zip(&self.eq_chunk).map(|(c, e)| c.ends(eq).map(|x| x * e));
-            self.ends = ends.reduce(|| [Fr::ZERO; 2], add);
-            self.ends[0] += self.past;
+            self.find_ends();
             return;
         }
         let eq = self.bits.checked_sub(1).map(|l| &self.eq_node[l]);
