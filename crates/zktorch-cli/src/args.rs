@@ -14,7 +14,7 @@ Exit codes: 0 done or verified, 1 proof rejected, 2 bad usage or input.";
 
 /// Proves in zero knowledge that an output came from running a given ONNX model.
 #[derive(Debug, Parser)]
-#[command(name = "zktorch", version, about, after_help = AFTER, propagate_version = true, disable_help_subcommand = true)]
+#[command(name = "zktorch", version, about = "Proves in zero knowledge that an output came from running a given ONNX model", after_help = AFTER, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

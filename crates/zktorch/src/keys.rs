@@ -74,15 +74,11 @@ impl TensorInfo {
 
 impl ModelInfo {
     fn new(model: &Model) -> ModelInfo {
-        let mut operators = std::collections::BTreeMap::<String, u64>::new();
-        for node in &model.compiled.report.nodes {
-            *operators.entry(node.op.clone()).or_default() += 1;
-        }
         ModelInfo {
             source: model.compiled.source.clone(),
             inputs: model.compiled.inputs.iter().map(TensorInfo::new).collect(),
             outputs: model.compiled.outputs.iter().map(TensorInfo::new).collect(),
-            operators: operators.into_iter().collect(),
+            operators: model.operators().to_vec(),
         }
     }
 

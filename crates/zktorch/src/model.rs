@@ -3,12 +3,12 @@
 use crate::container::{self, Kind};
 use crate::error::{Error, FileError, InputError};
 use crate::tensors::{self, TensorSpec};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zktorch_float::{Graph, Tensor};
 use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, RunOutput, Visibility};
 use zktorch_onnx::{ImportError, ImportOptions};
-use zktorch_program::Witness;
 
 /// An ONNX model as imported: a float graph with fixed shapes.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct CheckReport {
     /// Everything that cannot be proved; the rest is only filled in if this is empty.
     pub unsupported: Vec<UnsupportedNode>,
     /// Operators with their number of nodes.
-    pub operators: BTreeMap<String, usize>,
+    pub operators: BTreeMap<String, u64>,
     /// Inputs.
     pub inputs: Vec<TensorSpec>,
     /// Outputs.
@@ -113,6 +113,15 @@ impl OnnxModel {
         ids.iter().map(|&id| spec(self.graph.value(id))).collect()
     }
 
+    /// Operators with their number of nodes.
+    pub fn operators(&self) -> BTreeMap<String, u64> {
+        let mut operators = BTreeMap::new();
+        for node in &self.graph.nodes {
+            *operators.entry(node.onnx_op.clone()).or_default() += 1;
+        }
+        operators
+    }
+
     /// Runs the model in floating point.
     ///
     /// # Errors
@@ -147,7 +156,7 @@ impl OnnxModel {
             source,
             ..CompileOptions::default()
         };
-        Model::new(zktorch_graph::compile(&self.graph, samples, &options)?)
+        Model::new(zktorch_graph::compile(&self.graph, samples, &options)?, self.operators().into_iter().collect())
     }
 
     /// Fidelity of a compiled model to this one on `samples`, per output; nothing without samples.
@@ -193,10 +202,7 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>) -> Result<CheckReport,
         }
         Err(e) => return Err(e),
     };
-    let mut report = CheckReport { inputs: onnx.inputs(), outputs: onnx.outputs(), ..CheckReport::default() };
-    for node in &onnx.graph.nodes {
-        *report.operators.entry(node.onnx_op.clone()).or_default() += 1;
-    }
+    let mut report = CheckReport { inputs: onnx.inputs(), outputs: onnx.outputs(), operators: onnx.operators(), ..CheckReport::default() };
     match onnx.compile_on(&[], &Options::default()) {
         Ok(model) => {
             let shape = zktorch_protocol::proof_shape(&model.compiled.built.program).map_err(Error::Program)?;
@@ -218,18 +224,28 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>) -> Result<CheckReport,
     }
 }
 
+/// Contents of a compiled model's file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct ModelFile {
+    operators: Vec<(String, u64)>,
+    compiled: CompiledModel,
+}
+
 /// A compiled model: integers and equations. It contains the weights.
 #[derive(Debug, Clone)]
 pub struct Model {
     pub(crate) compiled: CompiledModel,
+    operators: Vec<(String, u64)>,
+    digest: [u8; 32],
     payload: Vec<u8>,
 }
 
 impl Model {
-    fn new(compiled: CompiledModel) -> Result<Model, Error> {
-        let payload =
-            postcard::to_allocvec(&compiled).map_err(|e| Error::Mismatch(format!("the compiled model cannot be encoded: {e}")))?;
-        Ok(Model { compiled, payload })
+    fn new(compiled: CompiledModel, operators: Vec<(String, u64)>) -> Result<Model, Error> {
+        let file = ModelFile { operators, compiled };
+        let payload = postcard::to_allocvec(&file).map_err(|e| Error::Mismatch(format!("the compiled model cannot be encoded: {e}")))?;
+        let digest = *blake3::hash(&payload).as_bytes();
+        Ok(Model { compiled: file.compiled, operators: file.operators, digest, payload })
     }
 
     /// Reads a `.zkt` file.
@@ -240,9 +256,9 @@ impl Model {
         let bytes = container::read(path)?;
         let payload = container::open(Kind::Model, path, &bytes)?;
         let invalid = |reason: String| FileError::Payload { file: path.to_path_buf(), kind: Kind::Model, reason };
-        let compiled: CompiledModel = postcard::from_bytes(payload).map_err(|e| invalid(e.to_string()))?;
-        compiled.built.program.validate().map_err(|e| invalid(e.to_string()))?;
-        let model = Model::new(compiled)?;
+        let file: ModelFile = postcard::from_bytes(payload).map_err(|e| invalid(e.to_string()))?;
+        file.compiled.built.program.validate().map_err(|e| invalid(e.to_string()))?;
+        let model = Model::new(file.compiled, file.operators)?;
         if model.payload != payload {
             return Err(invalid("the encoding is not canonical".to_owned()).into());
         }
@@ -261,7 +277,12 @@ impl Model {
 
     /// Digest of the compiled model: proving keys name it.
     pub fn digest(&self) -> [u8; 32] {
-        *blake3::hash(&self.payload).as_bytes()
+        self.digest
+    }
+
+    /// Operators of the source model with their number of nodes.
+    pub fn operators(&self) -> &[(String, u64)] {
+        &self.operators
     }
 
     /// The program, its metadata and the report of compilation.
@@ -298,11 +319,6 @@ impl Model {
     /// Compares outputs with a reference.
     pub fn fidelity(&self, reference: &[Tensor], got: &[Tensor]) -> Vec<Fidelity> {
         self.compiled.fidelity(reference, got)
-    }
-
-    /// Output tensors in real numbers, from all integers of a run.
-    pub fn read_outputs(&self, witness: &Witness) -> Vec<Tensor> {
-        self.compiled.outputs.iter().map(|o| self.compiled.read(o, witness)).collect()
     }
 
     /// Number of powers that a reference string needs for this model.

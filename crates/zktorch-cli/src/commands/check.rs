@@ -66,7 +66,7 @@ pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
 /// Seconds and bytes that a proof takes, within a factor of about two. The coefficients were measured on LeNet-5 and nanoGPT.
 fn estimate(report: &CheckReport) -> (f64, u64) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let work = 1.5e-6 * report.cells as f64 + 4e-6 * report.lookups as f64 + 0.2e-6 * report.parameters as f64;
-    let memory = 64 * report.cells + 300 * report.lookups + 32 * report.parameters + 128 * report.srs_size;
-    (0.15 + work * 2.0 / cores.min(8.0), 30_000_000 + memory as u64)
+    let work = 1.5e-6 * report.cells as f64 + 2e-6 * report.lookups as f64 + 0.2e-6 * report.parameters as f64;
+    let memory = 64 * report.cells + 90 * report.lookups + 32 * report.parameters + 128 * report.srs_size;
+    (0.15 + work * 2.0 / cores.min(8.0), 40_000_000 + memory as u64)
 }

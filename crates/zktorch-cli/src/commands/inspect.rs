@@ -64,12 +64,12 @@ fn model(model: &Model, verbose: bool) -> (Vec<String>, Value) {
         for t in list {
             let unit = f64::from(-t.scale).exp2();
             lines.push(format!(
-                "{} {what} {} {} {:?}, scale 2^{}, from {} to {}",
+                "{} {what} {} {} {:?}, {}, from {} to {}",
                 visibility_name(t.visibility),
                 t.name,
                 t.element.dtype(),
                 t.shape,
-                t.scale,
+                super::scale_text(t.scale),
                 t.lo as f64 * unit,
                 t.hi as f64 * unit
             ));
@@ -91,6 +91,8 @@ fn model(model: &Model, verbose: bool) -> (Vec<String>, Value) {
     } else {
         lines.push(format!("calibrated on {} inputs", report.samples));
     }
+    let operators: Vec<String> = model.operators().iter().map(|(op, n)| format!("{op} {n}")).collect();
+    lines.push(format!("operators {}", operators.join(", ")));
     let shown = if verbose { report.nodes.len() } else { 12 };
     for node in report.nodes.iter().take(shown) {
         lines.push(format!("{} ({}): {} cells, {} lookups", node.name, node.op, count(node.cells), count(node.lookups)));
@@ -104,7 +106,7 @@ fn model(model: &Model, verbose: bool) -> (Vec<String>, Value) {
         .map(|n| json!({ "name": n.name, "op": n.op, "cells": n.cells, "lookups": n.lookups, "scale": n.scale }))
         .collect();
     let value = json!({
-        "source": compiled.source, "digest": hex(&model.digest()), "tensors": tensors, "parameters": report.parameters,
+        "source": compiled.source, "operators": model.operators(), "digest": hex(&model.digest()), "tensors": tensors, "parameters": report.parameters,
         "cells": report.cells, "lookups": report.lookups, "nodes": nodes,
     });
     (lines, value)
@@ -141,7 +143,7 @@ fn tensors(info: &ModelInfo, lines: &mut Vec<String>) -> Vec<Value> {
     for (what, list) in [("input", &info.inputs), ("output", &info.outputs)] {
         for t in list {
             let visibility = visibility_name(t.visibility);
-            lines.push(format!("{visibility} {what} {}, scale 2^{}", super::spec_text(&t.spec()), t.scale));
+            lines.push(format!("{visibility} {what} {}, {}", super::spec_text(&t.spec()), super::scale_text(t.scale)));
             values.push(json!({ "kind": what, "name": t.name, "shape": t.shape, "scale": t.scale, "visibility": visibility }));
         }
     }

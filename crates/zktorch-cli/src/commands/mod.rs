@@ -95,6 +95,14 @@ pub fn spec_text(spec: &TensorSpec) -> String {
     format!("{} {} {:?}", spec.name, spec.dtype, spec.shape)
 }
 
+/// How integers stand for real numbers.
+pub fn scale_text(scale: i32) -> String {
+    match scale {
+        0 => "whole numbers".to_owned(),
+        n => format!("in steps of 2^{}", -n),
+    }
+}
+
 /// `{NAME: {max_abs, mean_abs, cosine, top1}}`.
 pub fn fidelity_json(list: &[Fidelity]) -> Value {
     list.iter()

@@ -1,0 +1,197 @@
+use crate::{World, asset, pixels};
+
+#[test]
+fn the_demonstration_verifies_and_says_what_its_files_are() {
+    let world = World::new();
+    let done = world.run("demo").succeeded();
+    assert!(done.stdout.contains("The image shows a 3."), "{}", done.stdout);
+    assert!(done.stderr.contains("can forge proofs"), "{}", done.stderr);
+    for file in ["digits.onnx", "digits.zkt", "digits.pk", "digits.vk", "proof.bin", "input.npz"] {
+        assert!(done.stdout.contains(file) && world.path("zktorch-demo").join(file).is_file(), "{file}");
+    }
+    let again = world.run("verify zktorch-demo/proof.bin --vk zktorch-demo/digits.vk --json").succeeded();
+    assert_eq!(again.json()["verified"], true);
+    let json = world.run("demo other --json").succeeded().json();
+    assert_eq!(json["digit"], 3);
+    assert!(world.path("other/proof.bin").is_file());
+}
+
+#[test]
+fn a_model_is_checked_compiled_set_up_run_proved_and_verified() {
+    let world = World::with_model();
+    let check = world.run("check m.onnx --json").succeeded().json();
+    assert_eq!(check["supported"], true);
+    assert_eq!(check["unsupported"].as_array().unwrap().len(), 0);
+    assert_eq!(check["parameters"], 6570);
+    assert!(check["cells"].as_u64().unwrap() > 0 && check["lookups"].as_u64().unwrap() > 0);
+
+    let setup = world.run("setup m.zkt --pk m.pk --vk m.vk --json").succeeded();
+    assert!(setup.stderr.contains("can forge proofs"));
+    let id = setup.json()["model_id"].as_str().unwrap().to_owned();
+
+    let run = world.run("run m.zkt --input input.json --output out.npz --compare m.onnx --json").succeeded().json();
+    let fidelity = &run["fidelity"]["logits"];
+    assert!(fidelity["cosine"].as_f64().unwrap() > 0.9999, "{fidelity}");
+    assert_eq!(fidelity["top1"], 1.0);
+    assert!(fidelity["max_abs"].as_f64().unwrap() < 0.02, "{fidelity}");
+    let same = world.run("run m.zkt --input input.json --compare out.npz --json").succeeded().json();
+    assert_eq!(same["fidelity"]["logits"]["max_abs"], 0.0);
+
+    let prove = world.run("prove m.zkt --pk m.pk --input input.json -o m.proof --json").succeeded().json();
+    assert_eq!(prove["proof_bytes"].as_u64().unwrap(), world.bytes("m.proof").len() as u64);
+    assert!(prove["prove_seconds"].as_f64().unwrap() > 0.0);
+    assert!(cfg!(not(target_os = "linux")) || prove["peak_rss_bytes"].as_u64().unwrap() > 0);
+
+    let verify = world.args(&["verify", "m.proof", "--vk", "m.vk", "--model-id", &id[..16], "--json"]).succeeded().json();
+    assert_eq!(verify["verified"], true);
+    assert_eq!(verify["model_id"], id);
+    assert!(verify["error"].is_null());
+    assert!(verify["verify_seconds"].as_f64().unwrap() > 0.0);
+    // What is proved is what the integer model says, in the same real numbers.
+    assert_eq!(verify["outputs"], run["outputs"]);
+    assert_eq!(verify["outputs"]["logits"]["shape"], serde_json::json!([1, 10]));
+    let input = verify["statement"]["inputs"]["image"]["values"].as_array().unwrap();
+    assert!(input.iter().zip(pixels()).all(|(a, b)| (a.as_f64().unwrap() - f64::from(b)).abs() < 1e-3));
+
+    let text = world.run("verify m.proof --vk m.vk").succeeded().stdout;
+    assert!(text.contains(&id) && text.contains("logits [1, 10] = ["), "{text}");
+}
+
+#[test]
+fn two_proofs_of_one_statement_differ() {
+    let world = World::with_proof();
+    world.run("prove m.zkt --pk m.pk --input input.json -o again.proof").succeeded();
+    assert_ne!(world.bytes("m.proof"), world.bytes("again.proof"));
+    world.run("verify again.proof --vk m.vk").succeeded();
+}
+
+#[test]
+fn private_and_committed_tensors_stay_out_of_the_proof_file() {
+    let world = World::with_model();
+    for (input, output) in [("private", "public"), ("committed", "committed"), ("public", "private")] {
+        let flags = format!("--input-visibility {input} --output-visibility {output}");
+        world.run(&format!("compile m.onnx -o v.zkt --calibrate input.json {flags}")).succeeded();
+        world.run("setup v.zkt --pk v.pk --vk v.vk").succeeded();
+        world.run("prove v.zkt --pk v.pk --input input.json -o v.proof").succeeded();
+        let json = world.run("verify v.proof --vk v.vk --json").succeeded().json();
+        let shown = |of: &str, name: &str| json["statement"][of][name].get("values").is_some();
+        assert_eq!(shown("inputs", "image"), input == "public", "{json}");
+        assert_eq!(shown("outputs", "logits"), output == "public", "{json}");
+        assert_eq!(json["outputs"].as_object().unwrap().len(), usize::from(output == "public"));
+        let commitment = &json["statement"]["inputs"]["image"]["commitment"];
+        assert_eq!(commitment.is_string(), input == "committed", "{json}");
+    }
+}
+
+#[test]
+fn every_file_can_be_inspected() {
+    let world = World::with_proof();
+    world.run("srs generate --size-log2 4 -o s.srs").succeeded();
+    for (file, words) in [
+        ("m.zkt", "a compiled model"),
+        ("m.pk", "a proving key"),
+        ("m.vk", "a verifying key"),
+        ("m.proof", "a proof"),
+        ("s.srs", "a reference string"),
+    ] {
+        let text = world.run(&format!("inspect {file}")).succeeded().stdout;
+        assert!(text.contains(words), "{text}");
+        let json = world.run(&format!("inspect {file} --json")).succeeded().json();
+        assert_eq!(json["kind"], words);
+    }
+}
+
+#[test]
+fn reference_strings_are_generated_verified_and_used() {
+    let world = World::with_model();
+    let done = world.run("srs generate --size-log2 12 -o s.srs").succeeded();
+    assert!(done.stderr.contains("can forge proofs"), "{}", done.stderr);
+    assert_eq!(world.run("srs verify s.srs --json").succeeded().json()["valid"], true);
+    let json = world.run("setup m.zkt --srs s.srs --pk m.pk --vk m.vk --json").succeeded().json();
+    assert_eq!(json["development_srs"], false);
+    assert!(!world.path("cache").exists(), "no development string is made when one is given");
+}
+
+#[test]
+fn a_cached_reference_string_is_used_again_and_replaced_when_damaged() {
+    let world = World::with_model();
+    let setup = "setup m.zkt --pk m.pk --vk m.vk";
+    assert!(world.run(setup).succeeded().stderr.contains("was generated on this machine"));
+    assert!(world.run(setup).succeeded().stderr.contains("comes from this machine's cache"));
+    let folder = world.path("cache/zktorch");
+    let cached = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&cached, b"damaged").unwrap();
+    assert!(world.run(setup).succeeded().stderr.contains("was generated on this machine"));
+}
+
+#[test]
+fn inputs_come_as_npz_npy_and_json() {
+    let world = World::new();
+    std::fs::copy(asset("digits_conv.onnx"), world.path("c.onnx")).unwrap();
+    let (npz, calibration) = (asset("digits_input.npz"), asset("digits_calibration.npz"));
+    let compiled = world.args(&["compile", "c.onnx", "-o", "c.zkt", "--calibrate", calibration.to_str().unwrap(), "--json"]).succeeded();
+    assert_eq!(compiled.json()["calibration_samples"], 64);
+    assert!(compiled.json()["fidelity"]["logits"]["cosine"].as_f64().unwrap() > 0.999);
+    let from_npz = world.args(&["run", "c.zkt", "--input", npz.to_str().unwrap(), "--json"]).succeeded().json();
+
+    let entries = zktorch::tensors::read_entries(&npz).unwrap();
+    let zktorch::tensors::Numbers::Float(values) = &entries[0].numbers else { panic!("pixels are floats") };
+    world.write("i.json", format!("{{\"input_data\": {{\"image\": {values:?}}}}}"));
+    assert_eq!(world.run("run c.zkt --input i.json --json").succeeded().json(), from_npz);
+
+    let mut npy = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    npy.extend(format!("{:<117}\n", "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 1, 8, 8), }").bytes());
+    npy.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+    world.write("i.npy", npy);
+    assert_eq!(world.run("run c.zkt --input i.npy --json").succeeded().json(), from_npz);
+}
+
+#[test]
+fn compiling_without_calibration_says_so() {
+    let world = World::new();
+    std::fs::copy(asset("digits_mlp.onnx"), world.path("m.onnx")).unwrap();
+    let done = world.run("compile m.onnx -o m.zkt --json").succeeded();
+    assert!(done.stderr.contains("random inputs"), "{}", done.stderr);
+    assert_eq!(done.json()["calibration_samples"], 0);
+}
+
+#[test]
+fn benchmarks_report_the_stable_fields() {
+    let world = World::new();
+    let done = world.run("bench mlp --threads 1 --json").succeeded();
+    let list = done.json();
+    let fields = "name threads setup_seconds prove_seconds phases peak_rss_bytes proof_bytes verify_seconds pk_bytes vk_bytes";
+    for field in fields.split(' ') {
+        assert!(!list[0][field].is_null() || field == "peak_rss_bytes", "{field}: {list}");
+    }
+    assert_eq!(list[0]["threads"], 1);
+    world.write("before.json", &done.stdout);
+    let table = world.run("bench mlp --threads 1 --against before.json").succeeded().stdout;
+    assert!(table.contains('x') && table.contains("against"), "{table}");
+}
+
+#[test]
+fn help_teaches_and_completions_are_made() {
+    let world = World::new();
+    let commands = [
+        "demo",
+        "check",
+        "compile",
+        "setup",
+        "run",
+        "prove",
+        "verify",
+        "inspect",
+        "srs",
+        "srs generate",
+        "srs import",
+        "srs verify",
+        "bench",
+    ];
+    for command in commands {
+        let help = world.run(&format!("{command} --help")).succeeded().stdout;
+        assert!(help.contains("Usage: zktorch"), "{help}");
+    }
+    assert!(world.run("--help").succeeded().stdout.contains("zktorch prove model.zkt"));
+    assert!(world.run("completions bash").succeeded().stdout.contains("_zktorch"));
+}
