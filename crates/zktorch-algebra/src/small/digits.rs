@@ -86,58 +86,6 @@ fn lane_value(lanes: &Lanes, lane: usize) -> Fr {
     from_digit_sums(std::array::from_fn(|k| lanes[k * LANES + lane]))
 }
 
-/// Scalars cut into digits, for inner products with many integer vectors.
-pub(super) struct Prepared(Vec<Lanes>);
-
-impl Prepared {
-    pub(super) fn new(weights: &[Fr]) -> Self {
-        let group = |weights: &[Fr]| {
-            let mut lanes = [0; DIGITS * LANES];
-            for (lane, w) in weights.iter().enumerate() {
-                for (k, d) in digits(w).into_iter().enumerate() {
-                    lanes[k * LANES + lane] = d;
-                }
-            }
-            lanes
-        };
-        Self(weights.chunks(LANES).map(group).collect())
-    }
-
-    /// `Σ values[i]·weights[i]`; `None` if a value has more than 28 bits.
-    ///
-    /// # Panics
-    /// If there are more values than weights.
-    pub(super) fn dot(&self, values: &[i64]) -> Option<Fr> {
-        let bits = bit_length(values);
-        if bits > CELL_BITS {
-            return None;
-        }
-        let (groups, tail) = values.as_chunks::<LANES>();
-        let (low, high) = self.0.split_at(groups.len());
-        // The four lanes share the budget, as they are added up; one term of it stays for the tail.
-        let block = ((BUDGET / LANES as u64) >> bits) as usize - 1;
-        let mut sum = Fr::default();
-        let mut lanes = [0; DIGITS * LANES];
-        for (values, weights) in groups.chunks(block).zip(low.chunks(block)) {
-            sum += lane_sum(&lanes);
-            lanes = dot_lanes(values, weights);
-        }
-        if !tail.is_empty() {
-            let mut padded = [0; LANES];
-            padded[..tail.len()].copy_from_slice(tail);
-            for (sum, term) in lanes.iter_mut().zip(dot_lanes(&[padded], &high[..1])) {
-                *sum += term;
-            }
-        }
-        Some(sum + lane_sum(&lanes))
-    }
-}
-
-/// The sum over the four lanes, which have kept to a quarter of the budget.
-fn lane_sum(lanes: &Lanes) -> Fr {
-    from_digit_sums(std::array::from_fn(|k| lanes[k * LANES..(k + 1) * LANES].iter().sum()))
-}
-
 /// Combinations of rows, `[Σ_i weight_i·row_i[j]]_j`, built up row block by row block.
 pub(super) struct Columns {
     sums: Vec<Lanes>,
@@ -230,26 +178,6 @@ fn bit_length_body(values: &[i64]) -> u32 {
         all |= v ^ (v >> 63);
     }
     i64::BITS - all.leading_zeros()
-}
-
-/// Digit sums of an inner product, lane by lane. All values have at most 28 bits, and the budget holds.
-fn dot_lanes(values: &[[i64; LANES]], weights: &[Lanes]) -> Lanes {
-    dispatch!(dot_lanes_body, (values: &[[i64; LANES]], weights: &[Lanes]) -> Lanes)
-}
-
-#[inline(always)]
-fn dot_lanes_body(values: &[[i64; LANES]], weights: &[Lanes]) -> Lanes {
-    let mut sums = [[0i64; LANES]; DIGITS];
-    for (v, w) in values.iter().zip(weights) {
-        for (sum, w) in sums.iter_mut().zip(w.as_chunks::<LANES>().0) {
-            for lane in 0..LANES {
-                sum[lane] += i64::from(v[lane] as i32) * i64::from(w[lane] as i32);
-            }
-        }
-    }
-    let mut out = [0; DIGITS * LANES];
-    out.copy_from_slice(sums.as_flattened());
-    out
 }
 
 /// Adds `weight·row` for every row to the digit sums of the columns. All values have at most 28 bits, and the budget holds.

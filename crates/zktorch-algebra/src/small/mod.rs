@@ -10,10 +10,9 @@ use ark_ff::AdditiveGroup;
 use crate::{
     Fr,
     field::{from_montgomery_wide, reduce_limbs},
-    mle,
-    par::{self, THRESHOLD},
+    mle, par,
 };
-use digits::{Columns, Prepared};
+use digits::Columns;
 
 /// `Σ integer·scalar`, lazily reduced.
 ///
@@ -183,23 +182,20 @@ fn dot_block(values: &[i64], weights: &[Fr]) -> Fr {
 /// # Panics
 /// If there are more than `2^n` values.
 pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
-    let n = point.len();
-    assert!(values.len() <= 1 << n, "more values than the point has corners");
-    let (high, low) = point.split_at(n - n.min(10));
-    let eq_low = mle::eq_table(low);
-    let eq_high = mle::eq_table(high);
-    let prepared = Prepared::new(&eq_low);
+    let used = values.len().next_power_of_two().trailing_zeros() as usize;
+    assert!(used <= point.len(), "more values than the point has corners");
+    // Beyond the values all cells are zero, so the leading variables only contribute their share of index 0.
+    let (unused, point) = point.split_at(point.len() - used);
+    let scale = mle::eq_index(unused, 0);
+    let (high, low) = point.split_at(used / 2);
+    let (eq_high, eq_low) = (mle::eq_table_scaled(high, scale), mle::eq_table(low));
+    if used < 8 {
+        let rows = values.chunks(eq_low.len()).zip(&eq_high);
+        return rows.map(|(row, e)| dot_small(row, &eq_low) * e).sum();
+    }
     let width = eq_low.len();
-    let rows = values.len().div_ceil(width);
-    let rows_per_task = (4 * THRESHOLD / width).max(1);
-    par::map(rows.div_ceil(rows_per_task), |task| {
-        let first = task * rows_per_task;
-        let rows = values[first * width..].chunks(width).take(rows_per_task);
-        let value = |row: &[i64]| prepared.dot(row).unwrap_or_else(|| dot_small(row, &eq_low));
-        rows.zip(&eq_high[first..]).map(|(row, e)| value(row) * e).sum::<Fr>()
-    })
-    .into_iter()
-    .sum()
+    let row = |i: usize| values.get(i * width..).map_or(&[][..], |rest| rest.get(..width).unwrap_or(rest));
+    dot(&combine_rows(row, &eq_high, width), &eq_low)
 }
 
 /// `[Σ_i weights[i]·rows(i)[j]]_{j < len}`. Rows shorter than `len` count as padded with zeros; what a row has beyond
@@ -299,7 +295,7 @@ mod tests {
 
     #[test]
     fn integer_evaluation_equals_field_evaluation() {
-        for (n, len, bits) in [(0, 1, 8), (1, 2, 8), (3, 5, 64), (10, 1000, 17), (15, 20_000, 17), (6, 0, 8)] {
+        for (n, len, bits) in [(0, 1, 8), (1, 2, 8), (3, 5, 64), (10, 1000, 17), (15, 20_000, 17), (6, 0, 8), (12, 300, 40), (9, 512, 62)] {
             let values = integers(len, bits);
             let point = scalars(n);
             let mut table: Vec<Fr> = values.iter().map(|v| fr_from_i64(*v)).collect();
