@@ -306,7 +306,9 @@ mod tests {
 
     #[test]
     fn combined_rows_equal_their_definition() {
-        for (count, len, bits) in [(0, 5, 8), (1, 1, 8), (7, 300, 17), (40, 129, 33), (9, 70, 64), (300, 20, 31)] {
+        for (count, len, bits) in
+            [(0, 5, 8), (1, 1, 8), (7, 300, 17), (40, 129, 33), (9, 70, 64), (300, 20, 31), (300, 21, 29), (100, 9, 30)]
+        {
             let rows: Vec<Vec<i64>> = (0..count)
                 .map(|i| {
                     let mut row = integers(len + i % 3, bits);
