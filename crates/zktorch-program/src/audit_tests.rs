@@ -70,6 +70,8 @@ fn letters_must_fit_their_axes() {
     assert_eq!(flaw, TermFlaw::NoSuchLetter { factor: 0, letter: 9 });
     let flaw = term_flaw(|t, _| t.factors[0].letters[1] = 0);
     assert_eq!(flaw, TermFlaw::LetterTwice { factor: 0, letter: 0 });
+    let flaw = term_flaw(|t, _| drop(t.factors.remove(0)));
+    assert_eq!(flaw, TermFlaw::SummedMatrix { factor: 0, letter: 2 });
     let flaw = term_flaw(|_, sizes| sizes[2] = 6);
     assert_eq!(flaw, TermFlaw::AxisSize { factor: 0, letter: 2, axis: 5, size: 6 });
     let flaw = term_flaw(|t, _| t.factors = vec![t.factors[0].clone(); 4]);

@@ -129,7 +129,7 @@ impl Builder {
     pub fn param(&mut self, name: &str, shape: &[usize], values: &[i64]) -> View {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
         let offset = self.parameters.heap.len();
-        let (lo, hi) = min_max(values.iter().copied());
+        let (lo, hi) = declared_bounds(values.iter().copied());
         self.params.push(ParamBlock { name: name.to_string(), offset, len: values.len(), lo, hi });
         self.parameters.heap.extend_from_slice(values);
         View::dense(Source::Params, offset, shape)
@@ -138,7 +138,7 @@ impl Builder {
     /// A large weight, committed as a matrix of its own. Use it with all its axes (in any order) in every term.
     pub fn matrix(&mut self, name: &str, shape: &[usize], values: Vec<i32>) -> View {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
-        let (lo, hi) = min_max(values.iter().map(|&v| v as i64));
+        let (lo, hi) = declared_bounds(values.iter().map(|&v| v as i64));
         let id = MatrixId(self.matrices.len() as u32);
         self.matrices.push(Matrix { name: name.to_string(), shape: shape.to_vec(), lo, hi });
         self.parameters.matrices.push(values);
@@ -298,8 +298,11 @@ impl Builder {
     }
 }
 
-fn min_max(values: impl Iterator<Item = i64>) -> (i64, i64) {
-    values.fold((0, 0), |(lo, hi), v| (lo.min(v), hi.max(v)))
+/// Bounds of parameters are public, so they say no more than a width in whole bytes (at most 63 bits).
+fn declared_bounds(values: impl Iterator<Item = i64>) -> (i64, i64) {
+    let largest = values.map(|v| if v < 0 { !v } else { v }).max().unwrap_or(0);
+    let bits = (i64::BITS - largest.leading_zeros() + 1).next_multiple_of(8).min(63);
+    (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)
 }
 
 /// Balances the row commitments in the proof (`cells / row`, 32 bytes each) against the opening (a few group operations per row cell).

@@ -184,7 +184,7 @@ fn gathers(b: &mut Builder) {
         b.lookup(name, table, vec![ids.clone(), out.clone()], 1);
         rows.push(Term::linear(1, out, &[0, 1]));
     }
-    b.assign("embed", &[4, 3], 2, rows, -200, 200);
+    b.assign("embed", &[4, 3], 2, rows, -256, 254);
 }
 
 /// A committed image of shape `[6, 6]`, convolved with two 3×3 kernels; the sign of the result, by a digit of negative weight.
@@ -196,7 +196,7 @@ fn convolution(b: &mut Builder) {
     let kernel = pattern(18, 7).iter().map(|&v| v as i32).collect();
     let kernel = b.matrix("kernel", &[2, 3, 3], kernel);
     let windows = View { axes: [(4, 6), (4, 1), (3, 6), (3, 1)].map(|(size, stride)| Axis { size, stride }).to_vec(), ..image };
-    let values = b.assign("conv", &[2, 4, 4, 3, 3], 3, vec![Term::product(1, kernel, &[0, 3, 4], windows, &[1, 2, 3, 4])], -1000, 1000);
+    let values = b.assign("conv", &[2, 4, 4, 3, 3], 3, vec![Term::product(1, kernel, &[0, 3, 4], windows, &[1, 2, 3, 4])], -17280, 17145);
     let bit = b.range_table(0, 1);
     let low = b.range_table(0, 11);
     let views = [bit, low].map(|t| b.column_cells(t, &[2, 4, 4]).swap_remove(0));

@@ -77,6 +77,14 @@ pub enum TermFlaw {
         /// The letter.
         letter: u8,
     },
+    /// A matrix is summed over an axis by itself. Claims on matrices are evaluations: every letter must be an output letter or shared.
+    #[error("factor {factor}: a matrix is summed over letter {letter}, which no other factor has")]
+    SummedMatrix {
+        /// Position of the factor.
+        factor: usize,
+        /// The letter.
+        letter: u8,
+    },
     /// An axis and its letter differ in size.
     #[error("factor {factor}, letter {letter}: the axis has size {axis}, the letter {size}")]
     AxisSize {
@@ -244,6 +252,10 @@ impl Program {
         }
         for (factor, f) in term.factors.iter().enumerate() {
             self.check_view(&f.view).map_err(|flaw| TermFlaw::View { factor, flaw })?;
+            let summed = |l: &&u8| **l as usize >= outputs && !term.factors.iter().enumerate().any(|(g, f)| g != factor && f.letters.contains(l));
+            if let (Source::Matrix(_), Some(&letter)) = (f.view.source, f.letters.iter().find(summed)) {
+                return Err(TermFlaw::SummedMatrix { factor, letter });
+            }
             if f.letters.len() != f.view.axes.len() {
                 return Err(TermFlaw::LetterCount { factor, letters: f.letters.len(), axes: f.view.axes.len() });
             }

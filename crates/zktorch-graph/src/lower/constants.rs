@@ -95,7 +95,9 @@ impl Lower<'_> {
         } else {
             builder.constant(&c.name, &squeezed, values)
         };
-        let q = QTensor { view, scale, lo, hi };
+        // The declared bounds, not those of the values: the program is public, the weights are not.
+        let (lo, hi) = self.ctx.builder.bounds(&view);
+        let q = QTensor { view, scale, lo: lo as i64, hi: hi as i64 };
         if matrix && !small {
             key.scale = Some(scale);
         }
