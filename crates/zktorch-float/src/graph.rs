@@ -18,7 +18,8 @@ pub struct ValueInfo {
     pub shape: Vec<usize>,
     /// The tensor, if the value is the same in every run.
     pub constant: Option<Arc<Tensor>>,
-    /// Whether a constant depends on the model's weights (initializers) and not only on its structure.
+    /// Whether a constant depends on the model's weights (initializers) and not only on its structure. Never set for truth
+    /// values: they say which elements exist.
     pub from_weights: bool,
 }
 

@@ -6,6 +6,11 @@
 //!
 //! Element types are widened: all integers become `i64` and all floats `f32`. Dropout and conversions between widths therefore
 //! disappear, and wrap-around or rounding to a narrower type is not reproduced.
+//!
+//! Masks written as very negative scores before a softmax come out as truth values
+//! ([`MaskedSoftmax`](zktorch_float::Op::MaskedSoftmax)). A mask that is computed from the input and leaves nothing of a row
+//! gives zeros there, where the source gives NaN (-∞) or equal weights (large finite numbers); a constant mask with such a row
+//! is left as it is.
 
 mod attributes;
 mod builder;

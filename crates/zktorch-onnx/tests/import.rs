@@ -118,7 +118,7 @@ fn old_and_new_forms_agree() {
     let ops = |g: &zktorch_float::Graph| g.nodes.iter().map(|n| n.op.clone()).collect::<Vec<_>>();
     assert_eq!(ops(&old), ops(&new));
     let x = tensor(&[2, 3, 4]);
-    close(&outputs(&old, &[x.clone()])[0], &outputs(&new, &[x])[0]);
+    close(&outputs(&old, std::slice::from_ref(&x))[0], &outputs(&new, &[x])[0]);
 }
 
 #[test]

@@ -68,8 +68,8 @@ pub(crate) fn scatter_elements(x: &Tensor, indices: &Tensor, updates: &Tensor, a
     write(x, updates, offsets.into_iter().map(|o| (o, 1)).collect())
 }
 
-/// Copies `updates` over the given stretches (offset, length) of `x` in order.
-fn write(x: &Tensor, updates: &Tensor, stretches: Vec<(usize, usize)>) -> Result<Tensor, EvalError> {
+/// Copies `updates` over the given stretches of `x` in order.
+fn write(x: &Tensor, updates: &Tensor, stretches: Stretches) -> Result<Tensor, EvalError> {
     fn apply<T: Copy>(x: &[T], u: &[T], stretches: &[(usize, usize)]) -> Vec<T> {
         let mut out = x.to_vec();
         let mut from = 0;
@@ -89,8 +89,11 @@ fn write(x: &Tensor, updates: &Tensor, stretches: Vec<(usize, usize)>) -> Result
     Tensor::new(x.shape.clone(), data)
 }
 
-/// Stretches (offset, length) of `x` that the index tuples select, and the shape they form.
-fn tuples(x: &Tensor, indices: &Tensor, batch: usize) -> Result<(Vec<(usize, usize)>, Vec<usize>), EvalError> {
+/// Runs of consecutive elements as (offset, length).
+type Stretches = Vec<(usize, usize)>;
+
+/// Stretches of `x` that the index tuples select, and the shape they form.
+fn tuples(x: &Tensor, indices: &Tensor, batch: usize) -> Result<(Stretches, Vec<usize>), EvalError> {
     let depth = *indices.shape.last().ok_or_else(|| EvalError::invalid("indices without axes"))?;
     let lead = &indices.shape[..indices.rank() - 1];
     let fits = depth > 0 && batch <= lead.len() && batch + depth <= x.rank() && indices.shape[..batch] == x.shape[..batch];

@@ -13,7 +13,7 @@ fn moments(values: &[f32]) -> (f64, f64) {
 }
 
 /// The elements of a per-channel parameter.
-fn per_channel<'a>(t: &'a Tensor, channels: usize) -> Result<&'a [f32], EvalError> {
+fn per_channel(t: &Tensor, channels: usize) -> Result<&[f32], EvalError> {
     ensure(t.len() == channels, || format!("parameter of shape {:?} for {channels} channels", t.shape))?;
     t.as_f32()
 }

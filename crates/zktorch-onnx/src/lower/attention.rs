@@ -35,7 +35,7 @@ fn share(ctx: &mut Ctx<'_>, id: ValueId, query_heads: usize) -> Result<ValueId, 
     if count == query_heads {
         return Ok(id);
     }
-    ctx.ensure(count > 0 && query_heads % count == 0, || format!("{query_heads} query heads share {count}"))?;
+    ctx.ensure(query_heads.is_multiple_of(count), || format!("{query_heads} query heads share {count}"))?;
     let group = query_heads / count;
     let column = ctx.reshape(id, vec![batch, count, 1, length, size])?;
     let wide = ctx.emit(Op::Expand { shape: vec![batch, count, group, length, size] }, &[column])?;

@@ -169,7 +169,7 @@ fn reshape(ctx: &mut Ctx<'_>) -> Lowered {
     }
     if let Some(axis) = open {
         let known = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s)).unwrap_or(0);
-        ctx.ensure(known > 0 && total % known == 0, || format!("shape {from:?} cannot become {wanted:?}"))?;
+        ctx.ensure(known > 0 && total.is_multiple_of(known), || format!("shape {from:?} cannot become {wanted:?}"))?;
         shape[axis] = total / known;
     }
     Ok(vec![ctx.reshape(x, shape)?])

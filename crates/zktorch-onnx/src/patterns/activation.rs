@@ -30,12 +30,10 @@ fn collect(r: &Rewriter<'_>, id: ValueId, depth: usize, whole: Option<ValueId>, 
             collect(r, b, depth - 1, whole, result);
             return;
         }
-        if let Some((a, b)) = r.binary(id, BinaryFn::Div) {
-            if let Some(c) = r.scalar(b) {
-                result.constant /= c;
-                collect(r, a, depth - 1, whole, result);
-                return;
-            }
+        if let Some((a, c)) = r.binary(id, BinaryFn::Div).and_then(|(a, b)| Some((a, r.scalar(b)?))) {
+            result.constant /= c;
+            collect(r, a, depth - 1, whole, result);
+            return;
         }
         match r.binary(id, BinaryFn::Pow).map(|(a, e)| (a, r.scalar(e))) {
             Some((a, Some(2.0))) => return result.factors.extend([a, a]),

@@ -6,8 +6,9 @@
 use super::{Rewrite, Rewriter, first, orders, pair};
 use zktorch_float::{BinaryFn, DType, Data, Node, Op, Tensor, UnaryFn, ValueId};
 
-/// Scores at or below this are masked.
-const MASKED: f32 = -1e9;
+/// Constants at or below this mask a score. Exporters write -10000, -1e9, the smallest float or -∞; next to any score of a
+/// sane size the exponential of all of them is 0.
+const MASKED: f32 = -9999.0;
 /// Masks that are taken out of one softmax.
 const MAX_MASKS: usize = 4;
 
