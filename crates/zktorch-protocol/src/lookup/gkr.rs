@@ -67,11 +67,11 @@ fn top_layer<P: Party>(party: &mut P, top: usize, tree: Option<&mut Tree<'_>>) -
 }
 
 /// From a claim on layer `layer` to one on the layer below.
-fn step<P: Party>(party: &mut P, layer: usize, claim: LeafClaim, mut tree: Option<&mut Tree<'_>>) -> Result<LeafClaim, VerifyError> {
+fn step<P: Party>(party: &mut P, layer: usize, claim: LeafClaim, tree: Option<&mut Tree<'_>>) -> Result<LeafClaim, VerifyError> {
     let lambda = party.challenge(b"lookup lambda");
     let mut combined = claim.p;
     combined.add_scaled(lambda, &claim.q);
-    let mut state = tree.as_deref_mut().map(|t| t.layer_sumcheck(layer, &claim.point, lambda));
+    let mut state = tree.map(|t| t.layer_sumcheck(layer, &claim.point, lambda));
     let (mut point, value) = hidden_sumcheck(party, "lookup round", combined, layer, 3, state.as_mut())?;
     // Variables are bound from the least significant one on.
     point.reverse();

@@ -1,16 +1,16 @@
 //! From a claim on the leaves to claims on views.
 
-use super::layout::{Content, Layout};
+use super::layout::Content;
 use super::prover::LookupProver;
 use super::table::{EqSuffixes, column_values};
-use super::{Fingerprint, gkr::LeafClaim};
+use super::{Statement, gkr::LeafClaim};
 use crate::circuit::Lc;
 use crate::claims::{Claim, Resolved, Vector, Weight, index_bits, resolve, weighted_sum};
 use crate::error::VerifyError;
 use crate::party::Party;
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{Fr, mle};
-use zktorch_program::{Axis, Program, Table, View};
+use zktorch_program::{Axis, Table, View};
 
 /// A column of a block that only the prover can evaluate.
 pub(super) struct Opening {
@@ -21,6 +21,7 @@ pub(super) struct Opening {
     /// Axes with their weights.
     pub axes: Vec<(Axis, Weight)>,
     /// The table of rows whose whole content this is.
+    #[cfg_attr(not(feature = "prover"), expect(dead_code, reason = "a shortcut of the prover"))]
     pub content_of: Option<usize>,
     /// Its coefficient in the extension of the numerators.
     p: Fr,
@@ -39,14 +40,13 @@ impl Sums {
     /// Adds `coefficient · Σ weights · view` to the denominators, at once if the verifier knows the view's cells.
     fn add_column(
         &mut self,
-        program: &Program,
-        publics: &[Vec<i64>],
+        statement: &Statement<'_>,
         view: &View,
         axes: Vec<(Axis, Weight)>,
         coefficient: Fr,
         content_of: Option<usize>,
     ) {
-        match resolve(program, publics, view) {
+        match resolve(statement.program, statement.publics, view) {
             Resolved::Known(values) => self.q += coefficient * known_value(values, view.offset, axes),
             Resolved::Committed(vector, offset) => {
                 self.openings.push(Opening { vector, offset, axes, content_of, p: Fr::ZERO, q: coefficient });
@@ -79,22 +79,19 @@ fn eq_axes(axes: impl Iterator<Item = Axis>, mut point: &[Fr]) -> Vec<(Axis, Wei
 }
 
 /// Writes the leaves' extensions at the claim's point as a combination of columns, has the prover open the committed ones, and states that
-/// the sums are what the claim says.
+/// the sums are what the claim says. Returns a claim per committed column.
 pub(super) fn open_leaves<P: Party>(
     party: &mut P,
-    program: &Program,
-    publics: &[Vec<i64>],
-    layout: &Layout,
-    fingerprint: &Fingerprint,
+    statement: &Statement<'_>,
     claim: LeafClaim,
     prover: Option<&LookupProver<'_>>,
-    claims: &mut Vec<Claim>,
-) -> Result<(), VerifyError> {
-    let sums = leaf_sums(program, publics, layout, fingerprint, &claim.point);
+) -> Result<Vec<Claim>, VerifyError> {
+    let sums = leaf_sums(statement, &claim.point);
     let wires = party.hidden("lookup columns", sums.openings.len(), || {
         let prover = prover.expect("the prover has a state");
         sums.openings.iter().map(|o| prover.open(o)).collect()
     })?;
+    let mut claims = Vec::with_capacity(wires.len());
     let mut p = Lc::constant(sums.p);
     let mut q = Lc::constant(sums.q);
     for (opening, wire) in sums.openings.into_iter().zip(wires) {
@@ -111,13 +108,14 @@ pub(super) fn open_leaves<P: Party>(
     q.add_scaled(-Fr::ONE, &claim.q);
     party.circuit().zero(p);
     party.circuit().zero(q);
-    Ok(())
+    Ok(claims)
 }
 
 /// With `e_b = eq(r_hi, b)` and `box_b = Σ_{i in box} eq(r_lo, i)`:
 /// `p̃(r) = Σ_sites e_b box_b − Σ_tables e_b m̃(r_lo)` and, every unused leaf having denominator 1,
 /// `q̃(r) = 1 + Σ_b e_b ((α − β^K id − 1) box_b − Σ_c β^c columñ_c(r_lo))`.
-fn leaf_sums(program: &Program, publics: &[Vec<i64>], layout: &Layout, fingerprint: &Fingerprint, point: &[Fr]) -> Sums {
+fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
+    let Statement { program, layout, fingerprint, .. } = *statement;
     let mut sums = Sums { p: Fr::ZERO, q: Fr::ONE, openings: Vec::new() };
     let mut eq = EqSuffixes::new(point);
     for block in &layout.blocks {
@@ -141,7 +139,7 @@ fn leaf_sums(program: &Program, publics: &[Vec<i64>], layout: &Layout, fingerpri
                     let mut axes = eq_axes(sites, low);
                     axes.extend(eq_axes(view.axes[l.index_axes..].iter().copied(), &fingerprint.inner[table]));
                     let window_view = View { offset: window.offset, ..view.clone() };
-                    sums.add_column(program, publics, &window_view, axes, -e * fingerprint.beta[c], None);
+                    sums.add_column(statement, &window_view, axes, -e * fingerprint.beta[c], None);
                 }
             }
             Content::Rows { table, len } => {
@@ -156,7 +154,7 @@ fn leaf_sums(program: &Program, publics: &[Vec<i64>], layout: &Layout, fingerpri
                 if let Table::Rows { view, .. } = t {
                     let mut axes = eq_axes(view.axes[..1].iter().copied(), low);
                     axes.extend(eq_axes(view.axes[1..].iter().copied(), &fingerprint.inner[*table]));
-                    sums.add_column(program, publics, view, axes, -e * fingerprint.beta[1], Some(*table));
+                    sums.add_column(statement, view, axes, -e * fingerprint.beta[1], Some(*table));
                 }
             }
         }

@@ -1,13 +1,11 @@
 //! Stand-ins for the prover's state in a build that only verifies: types without values.
 
-use super::layout::Layout;
 use super::leaves::Opening;
-use super::{Fingerprint, LookupWitness};
+use super::{LookupWitness, Statement};
 use crate::sumcheck::RoundProver;
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use zktorch_algebra::Fr;
-use zktorch_program::Program;
 
 /// The prover's view of all lookups.
 pub(super) struct LookupProver<'a> {
@@ -25,7 +23,7 @@ pub(super) struct Tree<'a> {
 pub(super) struct LayerSumcheck(Infallible);
 
 impl<'a> LookupProver<'a> {
-    pub fn new(_: &'a Program, _: &'a [Vec<i64>], _: LookupWitness<'a>, _: &'a Layout, _: &Fingerprint) -> Option<Self> {
+    pub fn new(_: Statement<'a>, _: LookupWitness<'a>) -> Option<Self> {
         None
     }
     pub fn tree(&self) -> Tree<'_> {

@@ -490,7 +490,8 @@ fn the_tree_equals_a_sum_over_the_leaves() {
     let layout = Layout::new(program).unwrap().unwrap();
     let fingerprint = Fingerprint::draw(&mut Verifier::dry(), program);
     let witness = LookupWitness { heap: &case.heap, params: &case.built.parameters };
-    let prover = prover::LookupProver::new(program, &[], witness, &layout, &fingerprint).unwrap();
+    let prover =
+        prover::LookupProver::new(Statement { program, publics: &[], layout: &layout, fingerprint: &fingerprint }, witness).unwrap();
     let (p, q) = prover.tree().take_layer(0);
     let mut product = Fr::ONE;
     let denominator = |l: &Lookup, site: usize| {

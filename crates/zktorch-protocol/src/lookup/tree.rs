@@ -1,0 +1,135 @@
+//! The prover's tree of fractions.
+
+use super::arith::add;
+use super::prover::{CHUNK_BITS, Leaves, LookupProver};
+use super::round::{Chunk, Form, LayerSumcheck};
+use ark_ff::{AdditiveGroup, Field};
+use rayon::prelude::*;
+use zktorch_algebra::Fr;
+
+impl LookupProver<'_> {
+    /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
+    pub fn tree(&self) -> Tree<'_> {
+        let leaves = Leaves::new(self);
+        let chunk = CHUNK_BITS.min(self.statement.layout.bits);
+        let subtrees: Vec<Vec<Fractions>> = (0..self.statement.layout.used.div_ceil(1 << chunk))
+            .into_par_iter()
+            .map(|c| {
+                let (q, p) = leaves.chunk(c << chunk, 1 << chunk);
+                let mut layers = vec![if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }];
+                for _ in 1..chunk {
+                    layers.push(layers[layers.len() - 1].sums());
+                }
+                layers
+            })
+            .collect();
+        let mut depths: Vec<Vec<Fractions>> = (0..chunk).map(|_| Vec::with_capacity(subtrees.len())).collect();
+        for subtree in subtrees {
+            for (depth, layer) in depths.iter_mut().zip(subtree) {
+                depth.push(layer);
+            }
+        }
+        let mut layers: Vec<Option<Vec<Fractions>>> = depths.into_iter().map(Some).collect();
+        let roots = layers.last().and_then(Option::as_ref).map_or(&[][..], |l| l);
+        let mut top =
+            Fractions { p: roots.iter().flat_map(|r| r.p.clone()).collect(), q: roots.iter().flat_map(|r| r.q.clone()).collect() };
+        while layers.len() < self.statement.layout.bits {
+            top = top.sums();
+            layers.push(Some(vec![top.clone()]));
+        }
+        layers.reverse();
+        Tree { leaves, layers }
+    }
+}
+
+/// Neighbouring nodes of a layer.
+#[derive(Clone)]
+struct Fractions {
+    p: Vec<Fr>,
+    q: Vec<Fr>,
+}
+
+impl Fractions {
+    /// `1/q_0 + 1/q_1` for each pair.
+    fn units(q: &[Fr]) -> Fractions {
+        let pairs = q.as_chunks::<2>().0;
+        Fractions { p: pairs.iter().map(|q| add(&q[0], &q[1])).collect(), q: pairs.iter().map(|q| q[0] * q[1]).collect() }
+    }
+
+    /// `p_0/q_0 + p_1/q_1` for each pair; a missing sibling is 0/1.
+    fn sums(&self) -> Fractions {
+        let (p, p_rest) = self.p.as_chunks::<2>();
+        let (q, q_rest) = self.q.as_chunks::<2>();
+        let numerators = p.iter().zip(q).map(|(p, q)| add(&(p[0] * q[1]), &(p[1] * q[0])));
+        let denominators = q.iter().map(|q| q[0] * q[1]);
+        Fractions { p: numerators.chain(p_rest.iter().copied()).collect(), q: denominators.chain(q_rest.iter().copied()).collect() }
+    }
+}
+
+/// The prover's fraction tree. Layers are taken from the root on and freed as they are consumed.
+pub(super) struct Tree<'a> {
+    leaves: Leaves<'a>,
+    /// Layer `k < N` in runs of equal power-of-two length (or a single one); nodes past the end are 0/1.
+    layers: Vec<Option<Vec<Fractions>>>,
+}
+
+impl Tree<'_> {
+    /// All `2^k` nodes of layer `k`, once; the layers above are dropped.
+    pub fn take_layer(&mut self, k: usize) -> (Vec<Fr>, Vec<Fr>) {
+        let runs = self.layers[k].take().expect("a layer is taken once");
+        self.layers[..k].fill(None);
+        let (mut p, mut q) = (Vec::new(), Vec::new());
+        for run in runs {
+            p.extend(run.p);
+            q.extend(run.q);
+        }
+        p.resize(1 << k, Fr::ZERO);
+        q.resize(1 << k, Fr::ONE);
+        (p, q)
+    }
+
+    /// The sumcheck that leads from layer `k` at `point` to its children.
+    pub fn layer_sumcheck(&mut self, k: usize, point: &[Fr], lambda: Fr) -> LayerSumcheck {
+        let size = 1usize << CHUNK_BITS.min(k + 1);
+        if k + 1 == self.layers.len() {
+            self.leaves.combine(lambda);
+            let chunks = (0..self.leaves.used().div_ceil(size)).into_par_iter().map(|c| {
+                let (a, mut b) = self.leaves.chunk(c * size, size);
+                for p in b.iter_mut().skip(1).step_by(2) {
+                    p.neg_in_place();
+                }
+                Chunk { a, b }
+            });
+            return LayerSumcheck::new(Form::Leaves, chunks.collect(), point, lambda);
+        }
+        let runs = self.layers[k + 1].take().expect("a layer is taken once");
+        // Either several runs make a chunk, or one run makes several.
+        let per_chunk = size.checked_div(runs[0].q.len()).unwrap_or(1).max(1);
+        let parts: Vec<Vec<(&[Fr], &[Fr])>> = if let [run] = &runs[..] {
+            run.p.chunks(size).zip(run.q.chunks(size)).map(|part| vec![part]).collect()
+        } else {
+            runs.chunks(per_chunk).map(|runs| runs.iter().map(|r| (&r.p[..], &r.q[..])).collect()).collect()
+        };
+        let empty = Form::Fractions.empty(lambda);
+        let chunks = parts.into_par_iter().map(|parts| {
+            let nodes = parts.iter().flat_map(|(p, q)| p.iter().zip(*q));
+            Chunk::of_fractions(nodes, lambda, size, empty)
+        });
+        LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda)
+    }
+}
+
+impl Chunk {
+    /// From the children in order.
+    fn of_fractions<'a>(mut children: impl Iterator<Item = (&'a Fr, &'a Fr)>, lambda: Fr, size: usize, empty: [[Fr; 2]; 2]) -> Chunk {
+        let mut chunk = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size) };
+        while let Some((p0, q0)) = children.next() {
+            // A missing sibling is 0/1.
+            let (p1, q1) = children.next().unwrap_or((&Fr::ZERO, &Fr::ONE));
+            chunk.a.extend([add(p0, &(lambda * q0)), *q1]);
+            chunk.b.extend([*p1, *q0]);
+        }
+        chunk.pad(size, empty);
+        chunk
+    }
+}
