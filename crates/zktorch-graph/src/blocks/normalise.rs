@@ -45,8 +45,8 @@ const PARAMETER_BITS: i32 = 14;
 /// With `D` elements in a row and `a = 2` (`a = 0` and `μ = 0` without `center`): `s = Σ x`, `μ = round(2^a·s/D)`, `c_i = 2^a·x_i - μ`,
 /// `V = floor(Σ c_i² / 2^w) + E` with `E ≥ 1` for ε, `t = floor(2^h / sqrt(V))`,
 /// `out_i = floor((γ'_i·t·c_i + β'_i)/2^q + 1/2)`, where `γ'` are the integers next to `2^g·γ·sqrt(D)·2^(-w/2)`. `t` is forced by
-/// `0 ≤ 2^(2h) - t²·V` and `0 ≤ (t+1)²·V - 2^(2h) - 1`. It has at least 12 bits for the largest variance that the bounds of `x` admit, and
-/// one more for every factor of 4 below that. `c` is no cell: per element there are the output and two remainder limbs.
+/// `0 ≤ 2^(2h) - t²·V` and `0 ≤ (t+1)²·V - 2^(2h) - 1`. It has at least 11 bits for the largest variance that the bounds of `x` admit (half
+/// of a row at either end), and one more for every factor of 4 below that. `c` is no cell: per element there are the output and two remainder limbs.
 ///
 /// LayerNorm: `outer` = the leading axes. InstanceNorm of `[N, C, …]`: `outer` = 2, parameters over axis 1. GroupNorm: view `x` as
 /// `[N, G, C/G, …]`, `outer` = 2, parameters over axes 1 and 2. The result has the shape of `x`.
@@ -64,9 +64,9 @@ pub(crate) fn normalise(ctx: &mut Lowering, node: &str, x: &QTensor, norm: &Norm
     let unit = libm::sqrt(if norm.mean { count as f64 } else { 1.0 } / libm::ldexp(1.0, variance.shift as i32));
     let largest = norm.gamma.as_ref().map_or(unit, |g| unit * magnitude(&g.values));
     let g = PARAMETER_BITS - exponent(largest);
-    let half_bits = bit_length(variance.v.hi as i128).div_ceil(2);
+    let half_bits = bit_length(variance.largest).div_ceil(2);
     // Two remainder limbs per element if that leaves enough bits for t.
-    let precision = (32 + out.scale - g - half_bits as i32).clamp(12, 16) as u32;
+    let precision = (32 + out.scale - g - half_bits as i32).clamp(11, 16) as u32;
     let h = precision + half_bits;
     let t = row.inverse_root(ctx, node, &variance, h)?;
 
@@ -123,9 +123,10 @@ fn parameter(ctx: &mut Lowering, node: &str, p: &Affine, shape: &[usize], unit: 
         });
     }
     let values: Vec<i64> = p.values.iter().map(|v| round(v * unit, scale) as i64).collect();
-    let (lo, hi) = values.iter().fold((0, 0), |(lo, hi), &v| (v.min(lo), v.max(hi)));
     let view = ctx.builder.param(&p.name, &sizes, &values);
-    Ok(QTensor { view, scale, lo, hi })
+    // The declared bounds, not those of the values: the program is public, the parameters are not.
+    let (lo, hi) = ctx.builder.bounds(&view);
+    Ok(QTensor { view, scale, lo: lo as i64, hi: hi as i64 })
 }
 
 /// Rows to be normalised.
@@ -141,6 +142,8 @@ struct Variance {
     v: QTensor,
     /// `w`: `V·2^w` is the sum of squares.
     shift: u32,
+    /// Largest `V` that the bounds of `x` admit; `v.hi` counts whole limbs.
+    largest: i128,
 }
 
 impl Row {
@@ -193,7 +196,8 @@ impl Row {
         } else {
             x.lo.unsigned_abs().max(x.hi.unsigned_abs()) as i128
         };
-        let bits = bit_length((largest * largest).saturating_mul(self.count as i128)).max(1);
+        let squares = (largest * largest).saturating_mul(self.count as i128);
+        let bits = bit_length(squares).max(1);
         let shift = bits.saturating_sub(VARIANCE_BITS);
         let kept = limbs(bits - shift);
         let mut parts: Vec<Part> = kept.iter().map(|p| Part { weight: p.weight << shift, ..*p }).collect();
@@ -216,7 +220,7 @@ impl Row {
         terms.push(Term::constant(eps as i128));
         let (lo, hi) = (eps, eps + hi);
         let view = ctx.builder.assign(node, self.rows(), self.outer, terms, lo, hi);
-        Ok(Variance { v: QTensor { view, scale: 0, lo, hi }, shift })
+        Ok(Variance { v: QTensor { view, scale: 0, lo, hi }, shift, largest: (squares >> shift) + eps as i128 })
     }
 
     /// `t = floor(2^h / sqrt(V))`.

@@ -1,6 +1,6 @@
 //! Rescaling by powers of two.
 
-use super::cells::{Top, check_range, check_width, checked_cells, decompose_rounded, letters};
+use super::cells::{Top, check_width, checked_cells, decompose_rounded, letters};
 use super::{BlockError, Lowering};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Term};

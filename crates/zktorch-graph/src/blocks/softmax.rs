@@ -8,6 +8,7 @@ use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Step, Term, View};
 
 /// Softmax along the last axis of `x`; see [`softmax_of`].
+#[cfg(test)]
 pub(crate) fn softmax(ctx: &mut Lowering, node: &str, x: &QTensor, mask: Option<&[bool]>, out: Format) -> Result<QTensor, BlockError> {
     softmax_of(ctx, node, &Accumulator::of(x), width_of(x), mask, out)
 }
@@ -47,16 +48,45 @@ pub(crate) fn softmax_of(
             format!("use scale {} or less", out.bits as i32 - 2),
         ));
     }
-    let e = exponentials(ctx, node, acc, input, mask)?;
-    let shape = acc.shape().to_vec();
+    let log_count = acc.shape().last().map_or(0, |&count| ceil_log2(count));
+    // Two remainder limbs per element are enough for usual rows.
+    let precision = (32 + out.scale - exponential_bits(log_count) as i32 - log_count as i32).clamp(11, 16) as u32;
+    let weights = softmax_weights(ctx, node, acc, input, mask, precision)?;
+    let shape = acc.shape();
     let all = letters(shape.len());
-    // 2^t/S keeps `precision` bits for the largest S; two remainder limbs per element are enough for usual rows.
-    let precision = (32 + out.scale - e.bits as i32 - e.log_count as i32).clamp(11, 16) as u32;
+    let p = [(&weights.each, &all[..]), (&weights.factor, &all[..shape.len() - 1])];
+    requantize(ctx, node, &Accumulator::contraction(1, shape, shape.len(), &p), out)
+}
+
+/// A softmax that is not multiplied out: `p_i = each_i·factor`.
+pub(crate) struct SoftmaxWeights {
+    /// `e`, over the shape of the scores; scale 0.
+    pub each: QTensor,
+    /// `v`, over the rows; its scale `t` is that of the product.
+    pub factor: QTensor,
+}
+
+/// The first half of [`softmax_of`]: exponentials and one factor per row, which keeps `precision` bits for the largest `S` (at most 20).
+///
+/// A product `Σ_j p_j·V_j` can take `Σ_j e_j·v·V_j` as one term of three factors: `p` then needs no cells (nor lookups for its remainder),
+/// and is not rounded.
+pub(crate) fn softmax_weights(
+    ctx: &mut Lowering,
+    node: &str,
+    acc: &Accumulator,
+    input: Format,
+    mask: Option<&[bool]>,
+    precision: u32,
+) -> Result<SoftmaxWeights, BlockError> {
+    let e = exponentials(ctx, node, acc, input, mask)?;
     let t = e.bits + e.log_count + precision;
     let v = quotient_of_constant(ctx, node, 1i128 << t, &e.sum, e.log_count + precision + 1)?;
-    let mut p = Accumulator::zero(&shape, t as i32);
-    p.push(1, &[(&e.each, &all), (&v, &all[..shape.len() - 1])]);
-    requantize(ctx, node, &p, out)
+    Ok(SoftmaxWeights { each: e.each, factor: QTensor { scale: t as i32, ..v } })
+}
+
+/// One unit of each of `2^log_count` exponentials is at most 2^-12 of the largest one, except for very long rows.
+fn exponential_bits(log_count: u32) -> u32 {
+    (12 + log_count).clamp(16, 22)
 }
 
 /// `floor((x_i - m - ln Σ exp(x_j - m))·2^out.scale + 1/2)` along the last axis of `x`, without a mask.
@@ -195,7 +225,7 @@ fn exponentials(
         ));
     }
     let (maximum, max_bits) = maximum_cells(ctx, &shape[..outer], input.scale, scores.lo, scores.hi);
-    let bits = (12 + log_count).clamp(16, 22);
+    let bits = exponential_bits(log_count);
     let scale = input.scale;
     let table = move |digits: u32| exponential_columns(digits, scale, bits, mask.is_some());
     let label = format!("exp(-d·2^-{scale})·2^{bits}");

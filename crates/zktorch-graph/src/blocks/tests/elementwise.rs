@@ -1,3 +1,4 @@
+use crate::blocks::divide::reciprocal;
 use crate::blocks::testing::{Bench, Random};
 use crate::blocks::*;
 use crate::tensor::{Accumulator, Format, QTensor};

@@ -94,11 +94,35 @@ fn scores_of_a_product_need_no_cells() {
 }
 
 #[test]
+fn a_product_with_a_softmax_needs_no_probabilities() {
+    let mut rng = Random(13);
+    let (rows, keys, width) = (3, 6, 4);
+    let mut bench = Bench::default();
+    let (a, b) = (rng.normal(rows * keys, 2500.0), rng.normal(keys * width, 9000.0));
+    let x = bench.tensor(&[rows, keys], A16, a.clone());
+    let values = bench.tensor(&[keys, width], Format { scale: 12, bits: 16 }, b.clone());
+    let w = softmax_weights(&mut bench.ctx, "attention", &Accumulator::of(&x), A16, None, 16).unwrap();
+    let factors = [(&w.each, &[0, 2][..]), (&w.factor, &[0]), (&values, &[2, 1])];
+    let acc = Accumulator::contraction(1, &[rows, width, keys], 2, &factors);
+    let y = requantize(&mut bench.ctx, "attention", &acc, Format { scale: 12, bits: 16 }).unwrap();
+    let run = bench.run();
+    let real: Vec<f64> = a.iter().map(|&v| v as f64 / 1024.0).collect();
+    let mut expected = Vec::new();
+    for x in real.chunks(keys) {
+        let p = softmax_oracle(x, &[true; 6]);
+        expected.extend((0..width).map(|d| (0..keys).map(|j| p[j] * b[j * width + d] as f64 / 4096.0).sum::<f64>()));
+    }
+    let error = worst(&run.reals(&y), &expected);
+    assert!(error < 0.6 / 4096.0 + 2.0 / 16384.0, "{error}");
+    run.assert_forced();
+}
+
+#[test]
 fn causal_and_scattered_masks_give_zeros() {
     let mut rng = Random(5);
     let causal: Vec<bool> = (0..2 * 4 * 4).map(|i| i % 4 <= i / 4 % 4).collect();
     let scattered: Vec<bool> = [true, false, true, true].repeat(8);
-    let padding: Vec<bool> = [vec![false, true, true, false].repeat(4), vec![true; 16]].concat();
+    let padding: Vec<bool> = [[false, true, true, false].repeat(4), vec![true; 16]].concat();
     for mask in [causal, scattered, padding] {
         // Masked scores are often the largest ones.
         let values: Vec<i64> = mask.iter().map(|&k| if k { rng.between(-9000, 3000) } else { rng.between(2000, 32767) }).collect();
@@ -124,7 +148,7 @@ fn log_softmax_is_close_for_sharp_and_flat_rows() {
         let y = log_softmax(&mut bench.ctx, "log_softmax", &x, Format { scale: 9, bits: 16 }).unwrap();
         let run = bench.run();
         let real: Vec<f64> = values.iter().map(|&v| v as f64 / 1024.0).collect();
-        let expected: Vec<f64> = real.chunks(row).flat_map(|x| softmax_log_oracle(x)).collect();
+        let expected: Vec<f64> = real.chunks(row).flat_map(softmax_log_oracle).collect();
         let error = worst(&run.reals(&y), &expected);
         assert!(error < 0.5 / 512.0 + 1.0 / 4096.0, "row of {row}: {error}");
         if row == 10 {
@@ -312,4 +336,39 @@ fn unused_tensor_helpers_keep_shapes() {
     assert_eq!(broadcast_to("n", &x, &[4, 2, 5, 3]).unwrap().shape(), vec![4, 2, 5, 3]);
     assert!(broadcast_to("n", &x, &[2, 3]).is_err());
     assert!(broadcast_shape("n", &[2, 3], &[4, 3]).is_err());
+}
+
+/// Cells (without multiplicities) and lookups of a block over `[rows, columns]`.
+fn cost(rows: usize, columns: usize, block: &dyn Fn(&mut Lowering, &QTensor)) -> (i64, i64) {
+    let mut bench = Bench::default();
+    let x = bench.tensor(&[rows, columns], A16, vec![0; rows * columns]);
+    block(&mut bench.ctx, &x);
+    let program = bench.ctx.builder.finish(None).program;
+    let report = zktorch_program::audit(&program).unwrap();
+    ((report.column_cells + report.assigned_cells) as i64, program.lookup_count() as i64)
+}
+
+#[test]
+fn costs_are_as_documented() {
+    type Block<'a> = (&'a str, &'a dyn Fn(&mut Lowering, &QTensor), (i64, i64), (i64, i64));
+    let p = Format { scale: 14, bits: 16 };
+    let norm = Norm { outer: 1, center: true, mean: true, eps: 1e-5, gamma: None, beta: None };
+    let twice = |x: &QTensor| Accumulator::product("n", x, x).unwrap();
+    let blocks: [Block; 9] = [
+        ("requantize", &|c, x| drop(requantize(c, "n", &twice(x), A16)), (2, 2), (0, 0)),
+        ("unary in place", &|c, x| drop(unary(c, "n", &Accumulator::of(x), A16, &f64::tanh, "tanh", A16)), (1, 1), (0, 0)),
+        ("unary", &|c, x| drop(unary(c, "n", &twice(x), A16, &f64::tanh, "tanh", A16)), (3, 2), (0, 0)),
+        ("softmax", &|c, x| drop(softmax(c, "n", x, None, p)), (6, 4), (10, 8)),
+        ("softmax_of", &|c, x| drop(softmax_of(c, "n", &twice(x), A16, None, p)), (7, 5), (10, 8)),
+        ("normalise", &|c, x| drop(normalise(c, "n", x, &norm, Format { scale: 11, bits: 16 })), (3, 3), (21, 17)),
+        ("reduce_max", &|c, x| drop(reduce_max(c, "n", x, 1)), (2, 1), (2, 2)),
+        ("arg_max", &|c, x| drop(arg_max(c, "n", x, true)), (4, 2), (6, 5)),
+        ("compare", &|c, x| drop(compare(c, "n", Comparison::Less, x, &x.clone())), (2, 2), (0, 0)),
+    ];
+    for (name, block, element, row) in blocks {
+        let (a, b) = (cost(2, 128, block), cost(2, 96, block));
+        let got = ((a.0 - b.0) / 64, (a.1 - b.1) / 64);
+        assert_eq!(got, element, "{name}, cells and lookups per element");
+        assert_eq!(((a.0 - 256 * got.0) / 2, (a.1 - 256 * got.1) / 2), row, "{name}, cells and lookups per row");
+    }
 }
