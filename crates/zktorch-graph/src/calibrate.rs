@@ -2,7 +2,7 @@
 
 use crate::rewrite::MASK_LIMIT;
 use crate::{CompileError, CompileOptions, Format};
-use zktorch_float::{DType, Data, Graph, Op, Tensor, UnaryFn, ValueId, run};
+use zktorch_float::{DType, Data, Graph, Node, Op, Tensor, UnaryFn, ValueId, run};
 
 /// What calibration saw.
 pub(crate) struct Ranges {
@@ -73,23 +73,42 @@ pub(crate) fn calibrate(graph: &mut Graph, samples: &[Vec<Tensor>], seed: u64) -
 /// The format of every value.
 pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) -> Vec<Format> {
     let producers = graph.producers();
-    graph
-        .values
-        .iter()
-        .enumerate()
-        .map(|(i, value)| {
+    let format = |i: usize| match graph.values[i].dtype {
+        DType::Bool => Format { scale: 0, bits: 2 },
+        DType::I64 => Format { scale: 0, bits: if ranges.abs_max[i] < f64::from(1 << 15) { 16 } else { 32 } },
+        DType::F32 => {
             let bits = options.activation_bits;
-            match value.dtype {
-                DType::Bool => Format { scale: 0, bits: 2 },
-                DType::I64 => Format { scale: 0, bits: if ranges.abs_max[i] < f64::from(1 << 15) { 16 } else { 32 } },
-                DType::F32 => {
-                    let bounded = producers[i].is_some_and(|p| unit_range(&graph.nodes[p].op));
-                    let scale = if bounded { bits as i32 - 2 } else { activation_scale(ranges.abs_max[i], bits, options.headroom_bits) };
-                    Format { scale: scale.min(options.max_scale), bits }
-                }
-            }
-        })
-        .collect()
+            let bounded = producers[i].is_some_and(|p| unit_range(&graph.nodes[p].op));
+            let scale = if bounded { bits as i32 - 2 } else { activation_scale(ranges.abs_max[i], bits, options.headroom_bits) };
+            Format { scale: scale.min(options.max_scale), bits }
+        }
+    };
+    let mut formats: Vec<Format> = (0..graph.values.len()).map(format).collect();
+    score_formats(graph, &mut formats);
+    formats
+}
+
+/// Fractional bits that exponentials want.
+const SCORE_SCALE: std::ops::RangeInclusive<i32> = 8..=12;
+
+/// Scores before a softmax: narrow activations are widened to 16 bits as far as it takes to keep [`SCORE_SCALE`], and scores whose scales
+/// are in that range share the smallest one, and with it one table of exponentials.
+fn score_formats(graph: &Graph, formats: &mut [Format]) {
+    let softmax = |n: &&Node| matches!(n.op, Op::Softmax { .. } | Op::MaskedSoftmax { .. } | Op::LogSoftmax { .. });
+    let scores: Vec<usize> =
+        graph.nodes.iter().filter(softmax).filter_map(|n| n.inputs.first().copied().flatten()).map(|id| id.0).collect();
+    let (least, most) = (*SCORE_SCALE.start(), *SCORE_SCALE.end());
+    for &i in &scores {
+        let f = &mut formats[i];
+        let more = (least - f.scale).clamp(0, 16 - f.bits.min(16) as i32);
+        *f = Format { scale: (f.scale + more).min(most), bits: f.bits + more as u32 };
+    }
+    let common = scores.iter().map(|&i| formats[i].scale).filter(|s| SCORE_SCALE.contains(s)).min();
+    for &i in &scores {
+        if let Some(s) = common.filter(|_| SCORE_SCALE.contains(&formats[i].scale)) {
+            formats[i].scale = s;
+        }
+    }
 }
 
 /// Operators whose results never leave [-1, 1]: no headroom needed.

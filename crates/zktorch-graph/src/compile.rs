@@ -51,7 +51,9 @@ fn build(graph: &Graph, ranges: &calibrate::Ranges, options: &CompileOptions) ->
 }
 
 /// Widths below the asked one that are tried for small models.
-const WIDTHS: std::ops::RangeInclusive<u32> = 8..=14;
+const WIDTHS: std::ops::RangeInclusive<u32> = 10..=14;
+/// Fewer calibration inputs than this say too little for fewer than 12 bits.
+const FEW: usize = 8;
 /// Calibration inputs on which narrower activations must prove themselves.
 const TRIALS: usize = 32;
 
@@ -70,7 +72,8 @@ fn narrower(
         references.push(outputs.iter().map(|t| (**t).clone()).collect::<Vec<_>>());
     }
     let mut best = model;
-    for bits in WIDTHS.filter(|b| *b < options.activation_bits) {
+    let least = if trials.len() < FEW { 12 } else { 0 };
+    for bits in WIDTHS.filter(|b| (least..options.activation_bits).contains(b)) {
         let narrow = CompileOptions { activation_bits: bits, ..options.clone() };
         let candidate = build(graph, ranges, &narrow)?;
         if cost(&candidate.report) < cost(&best.report) && agrees(&candidate, trials, &references, options) {

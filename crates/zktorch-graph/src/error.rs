@@ -127,5 +127,11 @@ pub enum RunError {
     Input(#[from] InputError),
     /// A step of the program failed, for example because a value left its calibrated range.
     #[error("executing the program: {0}")]
-    Execute(#[from] zktorch_program::ExecuteError),
+    Execute(Box<zktorch_program::ExecuteError>),
+}
+
+impl From<zktorch_program::ExecuteError> for RunError {
+    fn from(e: zktorch_program::ExecuteError) -> RunError {
+        RunError::Execute(Box::new(e))
+    }
 }

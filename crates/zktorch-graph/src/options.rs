@@ -50,7 +50,7 @@ impl Default for CompileOptions {
             weight_bits: 16,
             activation_bits: 16,
             adapt: true,
-            adapt_cosine: 999_900,
+            adapt_cosine: 999_990,
             headroom_bits: 1,
             max_scale: 14,
             row_bits: None,

@@ -164,7 +164,7 @@ impl Lower<'_> {
     }
 
     /// Format of the argument of a table on `x`.
-    fn argument_format(&mut self, x: ValueId) -> Result<Format, LowerError> {
+    pub(super) fn argument_format(&mut self, x: ValueId) -> Result<Format, LowerError> {
         let mut input = self.format(x);
         if !matches!(self.values[x.0], Some(Value::Acc(_))) {
             input.scale = self.cells(x)?.scale;

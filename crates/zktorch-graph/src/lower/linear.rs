@@ -1,6 +1,6 @@
 //! Matrix products, einsums and sums: everything that stays an accumulator.
 
-use super::{Const, Lower, LowerError, unsupported};
+use super::{Const, Lower, LowerError, Value, unsupported};
 use crate::blocks::broadcast_to;
 use crate::{Accumulator, QTensor};
 use zktorch_float::{Node, ValueId};
@@ -137,6 +137,10 @@ impl Lower<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<(), LowerError> {
         let (a, b) = (self.operand(node, 0)?, self.operand(node, 1)?);
         let out = node.outputs[0];
+        if let Some(Value::Weights(w)) = &self.values[a.0] {
+            let (each, factor) = (**w).clone();
+            return self.weighted(node, &each, &factor, b);
+        }
         let (mut qa, mut qb) = self.factors(a, b, self.rescaling_scale(out))?;
         if qa.view.axes.len() == 1 {
             qa.view = qa.view.broadcast_axis(0, 1);
@@ -160,6 +164,33 @@ impl Lower<'_> {
         let la = [&common[..], &[n, k]].concat();
         let lb = [&common[..], &[k, n + 1]].concat();
         let acc = Accumulator::contraction(1, &letters.sizes, shape.len(), &[(&qa, &la[..]), (&qb, &lb[..])]);
+        self.set_acc(node, out, acc)
+    }
+
+    /// `Σ_j each[…, s, j]·factor[…, s]·b[…, j, d]`: a softmax times values.
+    fn weighted(&mut self, node: &Node, each: &QTensor, factor: &QTensor, b: ValueId) -> Result<(), LowerError> {
+        let out = node.outputs[0];
+        let values = self.cells(b)?;
+        let mut shape = self.shape(out).to_vec();
+        let outputs = shape.len();
+        let batch = shape[..outputs - 2].to_vec();
+        let (rows, cols) = (shape[outputs - 2], shape[outputs - 1]);
+        let inner = values.shape()[values.view.axes.len() - 2];
+        let over = |tail: &[usize]| [&batch[..], tail].concat();
+        let each = broadcast_to(&node.name, each, &over(&[rows, inner]))?;
+        let factor = broadcast_to(&node.name, factor, &over(&[rows]))?;
+        let values = broadcast_to(&node.name, &values, &over(&[inner, cols]))?;
+        shape.push(inner);
+        let n = batch.len() as u8;
+        let common: Vec<u8> = (0..n).collect();
+        let (s, d, j) = (n, n + 1, n + 2);
+        let letters = |tail: &[u8]| [&common[..], tail].concat();
+        let acc = Accumulator::contraction(
+            1,
+            &shape,
+            outputs,
+            &[(&each, &letters(&[s, j])[..]), (&factor, &letters(&[s])[..]), (&values, &letters(&[j, d])[..])],
+        );
         self.set_acc(node, out, acc)
     }
 
@@ -229,9 +260,9 @@ pub(super) fn contracted(acc: &Accumulator, axes: &[usize]) -> Accumulator {
         map[a] = sizes.len() as u8;
         sizes.push(acc.sizes[a]);
     }
-    for l in acc.outputs..acc.sizes.len() {
-        map[l] = sizes.len() as u8;
-        sizes.push(acc.sizes[l]);
+    for (new, &size) in map[acc.outputs..].iter_mut().zip(&acc.sizes[acc.outputs..]) {
+        *new = sizes.len() as u8;
+        sizes.push(size);
     }
     let mut out = acc.clone();
     for term in &mut out.terms {

@@ -46,6 +46,8 @@ enum Value {
     Const(Const),
     Cells(QTensor),
     Acc(Box<Pending>),
+    /// A softmax as exponentials and one factor per row, for a product that it is an operand of.
+    Weights(Box<(QTensor, QTensor)>),
     /// The node that should have produced it has been reported.
     Failed,
 }
@@ -187,7 +189,14 @@ impl Lower<'_> {
     fn with_common_remainder(&self, acc: Accumulator, scale: i32) -> Accumulator {
         let shift = acc.scale - scale;
         let common = self.options.activation_bits as i32;
-        if acc.as_tensor().is_none() && shift > 2 && shift < common { acc.rescaled(scale + common) } else { acc }
+        let wanted = match shift {
+            _ if acc.as_tensor().is_some() => shift,
+            3.. if shift < common => common,
+            17.. if common == 16 => (shift as u32).next_multiple_of(16) as i32,
+            _ => shift,
+        };
+        let fits = acc.hi.unsigned_abs().max(acc.lo.unsigned_abs()) < 1 << 100;
+        if wanted > shift && fits { acc.rescaled(scale + wanted) } else { acc }
     }
 
     fn shape(&self, id: ValueId) -> &[usize] {
@@ -224,7 +233,7 @@ impl Lower<'_> {
                 self.values[id.0] = Some(Value::Cells(q.clone()));
                 Ok(q)
             }
-            Some(Value::Failed) | None => Err(LowerError::Operand),
+            Some(Value::Weights(_) | Value::Failed) | None => Err(LowerError::Operand),
         }
     }
 

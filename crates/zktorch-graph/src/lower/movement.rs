@@ -4,7 +4,7 @@ use super::linear::{permute_acc, squeeze_letters};
 use super::{Lower, LowerError, Value, unsupported};
 use crate::{Accumulator, QTensor};
 use zktorch_float::{DType, Data, Node, Op, Tensor, ValueId, eval_op};
-use zktorch_program::{Axis, Source, Term, View};
+use zktorch_program::{Axis, Part, Source, Term, View};
 
 /// The view of the given shape whose cells are `cells` in row-major order, if there is one.
 fn affine(source: Source, cells: &[usize], shape: &[usize]) -> Option<View> {
@@ -37,7 +37,7 @@ fn nested(seq: &[usize]) -> Option<Vec<Axis>> {
     // The longest prefix with one stride is the innermost axis, or a multiple of it.
     let stride = seq[1].checked_sub(seq[0])?;
     let run = (1..n).find(|&i| seq[i].checked_sub(seq[i - 1]) != Some(stride)).unwrap_or(n);
-    let size = (2..=run).rev().find(|f| n % f == 0)?;
+    let size = (2..=run).rev().find(|f| n.is_multiple_of(*f))?;
     let inner = |i: usize| seq[i] == seq[i - i % size] + (i % size) * stride;
     if !(0..n).all(inner) {
         return None;
@@ -225,6 +225,11 @@ impl Lower<'_> {
             _ => format.scale,
         };
         let target_format = crate::Format { scale, ..format };
+        if common.is_none()
+            && let Some(q) = self.joined(node, axis, &ids, target_format)?
+        {
+            return self.set_cells(out, q);
+        }
         let mut parts: Vec<Accumulator> = Vec::new();
         for &id in &ids {
             if self.shape(id).contains(&0) {
@@ -253,6 +258,52 @@ impl Lower<'_> {
             self.ctx.builder.assign_into(&node.name, &p.sizes, p.outputs, p.terms, &target, lo, hi);
         }
         self.set_cells(out, QTensor { view, scale, lo, hi })
+    }
+
+    /// Concatenation of accumulators that all need the same kind of rescaling: each writes into its part of one range-checked tensor.
+    fn joined(&mut self, node: &Node, axis: usize, ids: &[ValueId], format: crate::Format) -> Result<Option<QTensor>, LowerError> {
+        let fits = |this: &Self, id: &ValueId| match &this.values[id.0] {
+            Some(Value::Acc(p)) => {
+                (1..=64).contains(&(p.acc.scale - format.scale))
+                    && this.uses[id.0] <= 1
+                    && (p.acc.shape() == p.shape || squeeze_letters(&p.acc, &p.shape).is_some())
+            }
+            _ => false,
+        };
+        if format.bits > 16 || !ids.iter().all(|id| fits(self, id)) {
+            return Ok(None);
+        }
+        let shape = self.shape(node.outputs[0]).to_vec();
+        let (lo, hi) = (format.lo(), format.hi());
+        let table = self.ctx.builder.range_table(lo, format.bits);
+        let whole = self.ctx.builder.column_cells(table, &shape).swap_remove(0);
+        let mut start = 0;
+        for &id in ids {
+            let acc = self.accumulator(id, format.scale)?;
+            let mut acc = self.with_common_remainder(acc, format.scale);
+            let shift = (acc.scale - format.scale) as u32;
+            acc.add_constant(1 << (shift - 1));
+            if acc.lo.unsigned_abs().max(acc.hi.unsigned_abs()) >= 1 << 118 {
+                return unsupported("sums of more than 118 bits");
+            }
+            let len = acc.sizes[axis];
+            let part = whole.slice(axis, start, len, 1);
+            start += len;
+            let builder = &mut self.ctx.builder;
+            let mut parts = vec![Part { weight: 1 << shift, lo, bits: format.bits }];
+            let mut views = vec![part];
+            // The remainder in limbs of at most 16 bits, most significant first.
+            let mut left = shift;
+            while left > 0 {
+                let bits = (left - 1) % 16 + 1;
+                left -= bits;
+                parts.push(Part { weight: 1 << left, lo: 0, bits });
+                let remainders = builder.range_table(0, bits);
+                views.push(builder.column_cells(remainders, acc.shape()).swap_remove(0));
+            }
+            builder.decompose_into(&node.name, &acc.sizes, acc.outputs, acc.terms, &parts, &views);
+        }
+        Ok(Some(QTensor { view: whole, scale: format.scale, lo, hi }))
     }
 
     pub(super) fn pad(&mut self, node: &Node, pads: &[(usize, usize)], value: f32) -> Result<(), LowerError> {

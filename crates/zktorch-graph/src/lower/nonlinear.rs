@@ -1,6 +1,7 @@
 //! Reductions, softmax and normalisations: arranging operands for their blocks.
 
-use super::{Lower, LowerError, unsupported};
+use super::linear::{permute_acc, squeeze_letters};
+use super::{Lower, LowerError, Value, unsupported};
 use crate::blocks::{self, Affine, Norm};
 use crate::{Accumulator, QTensor};
 use zktorch_float::{Data, Node, Op, Tensor, ValueId};
@@ -19,6 +20,21 @@ fn to_the_end(rank: usize, axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
 fn permuted(q: &QTensor, perm: &[usize]) -> QTensor {
     QTensor { view: q.view.permute(perm), ..q.clone() }
 }
+
+/// A mask known at compile time, in the order of the permuted scores.
+fn static_mask(mask: &Tensor, shape: &[usize], perm: &[usize]) -> Result<Vec<bool>, LowerError> {
+    let op = Op::Expand { shape: shape.to_vec() };
+    let expanded = zktorch_float::eval_op(&op, &[Some(mask)])?;
+    let op = Op::Transpose { perm: perm.to_vec() };
+    let moved = zktorch_float::eval_op(&op, &[expanded.first()])?;
+    match moved.into_iter().next().map(|t| t.data) {
+        Some(Data::Bool(v)) => Ok(v),
+        _ => unsupported("the mask is not boolean"),
+    }
+}
+
+/// Bits that the factor of a softmax's row keeps at least.
+const FACTOR_BITS: u32 = 14;
 
 impl Lower<'_> {
     pub(super) fn reduce_max(&mut self, node: &Node, axes: &[usize]) -> Result<(), LowerError> {
@@ -49,37 +65,64 @@ impl Lower<'_> {
 
     pub(super) fn softmax(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {
         let x = self.operand(node, 0)?;
-        let out = node.outputs[0];
-        let format = self.format(out);
-        let mut q = self.cells(x)?;
-        let (perm, inverse) = to_the_end(q.view.axes.len(), &[axis]);
+        let format = self.format(node.outputs[0]);
+        let shape = self.shape(x).to_vec();
+        let (perm, inverse) = to_the_end(shape.len(), &[axis]);
+        if matches!(node.op, Op::LogSoftmax { .. }) {
+            let q = permuted(&self.cells(x)?, &perm);
+            let y = blocks::log_softmax(&mut self.ctx, &node.name, &q, format)?;
+            return self.finish_cells(node, permuted(&y, &inverse));
+        }
+        let mut input = self.argument_format(x)?;
+        let mut acc = match self.values[x.0].clone() {
+            Some(Value::Acc(p)) => squeeze_letters(&p.acc, &p.shape),
+            _ => None,
+        };
+        if acc.is_none() {
+            let q = self.cells(x)?;
+            input.bits = 64 - i64::leading_zeros(q.hi.max(!q.lo)) + 1;
+            acc = Some(Accumulator::of(&q));
+        }
+        let mut acc = acc.ok_or(LowerError::Operand)?;
         let mut mask = None;
         if matches!(node.op, Op::MaskedSoftmax { .. }) {
             let id = self.operand(node, 1)?;
             match self.constant(id) {
-                Some(c) => mask = Some(self.static_mask(&c.tensor, &q, &perm)?),
-                None => q = self.push_down(node, &q, id)?,
+                Some(c) => mask = Some(static_mask(&c.tensor, &shape, &perm)?),
+                None => {
+                    // Wide scores take at most 12 fractional bits.
+                    input.scale = input.scale.min(12);
+                    acc = self.with_common_remainder(acc, input.scale);
+                    let q = blocks::requantize(&mut self.ctx, &node.name, &acc, input)?;
+                    let q = self.push_down(node, &q, id)?;
+                    input.bits = 64 - i64::leading_zeros(q.hi.max(!q.lo)) + 1;
+                    acc = Accumulator::of(&q);
+                }
             }
         }
-        let q = permuted(&q, &perm);
-        let y = if matches!(node.op, Op::LogSoftmax { .. }) {
-            blocks::log_softmax(&mut self.ctx, &node.name, &q, format)?
-        } else {
-            blocks::softmax(&mut self.ctx, &node.name, &q, mask.as_deref(), format)?
-        };
+        let acc = permute_acc(&acc, &perm);
+        let acc = self.with_common_remainder(acc, input.scale);
+        if perm == inverse && self.weighs_values(node.outputs[0]) {
+            let w = blocks::softmax_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), FACTOR_BITS)?;
+            self.values[node.outputs[0].0] = Some(Value::Weights(Box::new((w.each, w.factor))));
+            return Ok(());
+        }
+        let y = blocks::softmax_of(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), format)?;
         self.finish_cells(node, permuted(&y, &inverse))
     }
 
-    /// A mask known at compile time, in the order of the permuted scores.
-    fn static_mask(&self, mask: &Tensor, q: &QTensor, perm: &[usize]) -> Result<Vec<bool>, LowerError> {
-        let op = Op::Expand { shape: q.shape() };
-        let expanded = zktorch_float::eval_op(&op, &[Some(mask)])?;
-        let op = Op::Transpose { perm: perm.to_vec() };
-        let moved = zktorch_float::eval_op(&op, &[expanded.first()])?;
-        match moved.into_iter().next().map(|t| t.data) {
-            Some(Data::Bool(v)) => Ok(v),
-            _ => unsupported("the mask is not boolean"),
-        }
+    /// Whether a softmax is only used as the left factor of a product with fewer columns than it has: `Σ_j e_j·v·V_j` then takes the place of
+    /// cells for the probabilities.
+    fn weighs_values(&self, id: ValueId) -> bool {
+        let Some(reader) = self.reader[id.0].filter(|_| self.uses[id.0] == 1) else {
+            return false;
+        };
+        let node = &self.graph.nodes[reader];
+        let (Op::MatMul, [Some(p), Some(v)]) = (&node.op, &node.inputs[..]) else {
+            return false;
+        };
+        let (columns, values) = (self.shape(id), self.shape(*v));
+        *p == id && columns.len() >= 2 && values.len() >= 2 && self.constant(*v).is_none() && values.last() <= columns.last()
     }
 
     /// Scores with those at a computed mask's zeros moved 2^17 below the rest, so that their exponentials are zero.
@@ -126,7 +169,7 @@ impl Lower<'_> {
             let values: Vec<f64> = c.tensor.to_f32_vec().into_iter().map(f64::from).collect();
             let values = match values.len() {
                 k if k == n => values,
-                k if k > 0 && n % k == 0 => (0..n).map(|j| values[j % k]).collect(),
+                k if k > 0 && n.is_multiple_of(k) => (0..n).map(|j| values[j % k]).collect(),
                 k => return unsupported(format!("{k} parameters for {n} elements")),
             };
             Ok(Some(Affine { name: c.name, values, axes: axes.clone() }))

@@ -68,24 +68,27 @@ pub(super) fn fold_batch_norms(graph: &mut Graph) -> Result<(), EvalError> {
 }
 
 /// Scale and shift per channel of a batch normalisation with constant statistics.
-pub(super) fn affine(graph: &Graph, inputs: &[Option<ValueId>], eps: f32) -> Result<Option<(Vec<f32>, Vec<f32>)>, EvalError> {
+pub(super) type Affine = (Vec<f32>, Vec<f32>);
+
+/// The affine map that a batch normalisation is, if its parameters are constants.
+pub(super) fn affine(graph: &Graph, inputs: &[Option<ValueId>], eps: f32) -> Result<Option<Affine>, EvalError> {
     let mut constants = Vec::new();
     for i in 1..5 {
-        let constant = inputs.get(i).copied().flatten().and_then(|id| graph.constant(id));
-        match constant {
+        match inputs.get(i).copied().flatten().and_then(|id| graph.constant(id)) {
             Some(t) => constants.push(t.as_f32()?.to_vec()),
             None => return Ok(None),
         }
     }
-    let channels = constants[0].len();
-    let mut scale = Vec::with_capacity(channels);
-    let mut shift = Vec::with_capacity(channels);
-    for c in 0..channels {
-        let s = f64::from(constants[0][c]) / (f64::from(constants[3][c]) + f64::from(eps)).sqrt();
-        scale.push(s as f32);
-        shift.push((f64::from(constants[1][c]) - f64::from(constants[2][c]) * s) as f32);
+    let [gamma, beta, mean, variance] = &constants[..] else {
+        return Ok(None);
+    };
+    let mut affine = (Vec::with_capacity(gamma.len()), Vec::with_capacity(gamma.len()));
+    for ((g, b), (m, v)) in gamma.iter().zip(beta).zip(mean.iter().zip(variance)) {
+        let s = f64::from(*g) / (f64::from(*v) + f64::from(eps)).sqrt();
+        affine.0.push(s as f32);
+        affine.1.push((f64::from(*b) - f64::from(*m) * s) as f32);
     }
-    Ok(Some((scale, shift)))
+    Ok(Some(affine))
 }
 
 fn is_mask_value(x: f32) -> bool {

@@ -1,6 +1,7 @@
 //! Float-to-float rewriting before quantisation: composite operators become a small core, constants are folded, batch
 //! normalisation disappears into the weights before it, additive and selecting masks become masked softmax.
 
+mod causal;
 mod decompose;
 mod fold;
 mod recurrent;
@@ -24,21 +25,14 @@ pub(crate) struct Rewriter {
 /// Rewrites `source` into the core operators that lowering knows. Operators without a decomposition stay as they are.
 pub(crate) fn rewrite(source: &Graph) -> Result<Graph, EvalError> {
     let mut folded = source.clone();
+    fold_constants(&mut folded)?;
     fold::fold_batch_norms(&mut folded)?;
     fold::fuse_masks(&mut folded)?;
     scalars::move_scalars(&mut folded)?;
-    let mut rewriter = Rewriter {
-        graph: Graph {
-            nodes: Vec::with_capacity(folded.nodes.len()),
-            values: folded.values,
-            inputs: folded.inputs,
-            outputs: folded.outputs,
-        },
-        name: String::new(),
-        onnx_op: String::new(),
-        serial: 0,
-    };
-    for node in folded.nodes {
+    drop_dead_nodes(&mut folded);
+    causal::split_masked_attention(&mut folded)?;
+    let mut rewriter = Rewriter::new(folded);
+    for node in std::mem::take(&mut rewriter.graph.nodes) {
         rewriter.name.clone_from(&node.name);
         rewriter.onnx_op.clone_from(&node.onnx_op);
         rewriter.serial = 0;
@@ -47,6 +41,16 @@ pub(crate) fn rewrite(source: &Graph) -> Result<Graph, EvalError> {
     let mut graph = rewriter.graph;
     drop_dead_nodes(&mut graph);
     Ok(graph)
+}
+
+/// Evaluates every node whose operands are all constants.
+fn fold_constants(graph: &mut Graph) -> Result<(), EvalError> {
+    let mut rewriter = Rewriter::new(std::mem::take(graph));
+    for node in std::mem::take(&mut rewriter.graph.nodes) {
+        rewriter.push(node)?;
+    }
+    *graph = rewriter.graph;
+    Ok(())
 }
 
 fn drop_dead_nodes(graph: &mut Graph) {
@@ -68,6 +72,10 @@ fn drop_dead_nodes(graph: &mut Graph) {
 }
 
 impl Rewriter {
+    fn new(graph: Graph) -> Rewriter {
+        Rewriter { graph, name: String::new(), onnx_op: String::new(), serial: 0 }
+    }
+
     fn shape(&self, id: ValueId) -> Vec<usize> {
         self.graph.value(id).shape.clone()
     }

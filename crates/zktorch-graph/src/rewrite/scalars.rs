@@ -77,15 +77,28 @@ pub(super) fn move_scalars(graph: &mut Graph) -> Result<(), EvalError> {
         for id in candidates {
             if absorb(graph, &uses, id, c, None, false)? {
                 absorb(graph, &uses, id, c, None, true)?;
-                let shape = graph.value(graph.nodes[index].outputs[0]).shape.clone();
-                let node = &mut graph.nodes[index];
-                node.op = Op::Reshape { shape };
-                node.inputs = vec![Some(x)];
+                replace(graph, graph.nodes[index].outputs[0], x);
                 break;
             }
         }
     }
     Ok(())
+}
+
+/// Everybody who reads `old` reads `new`.
+fn replace(graph: &mut Graph, old: ValueId, new: ValueId) {
+    for node in &mut graph.nodes {
+        for input in node.inputs.iter_mut().flatten() {
+            if *input == old {
+                *input = new;
+            }
+        }
+    }
+    for output in &mut graph.outputs {
+        if *output == old {
+            *output = new;
+        }
+    }
 }
 
 fn hoist(graph: &mut Graph) {

@@ -17,7 +17,7 @@ fn every_visibility_of_inputs_and_outputs() {
     let (net, inputs) = small();
     for input in [Visibility::Public, Visibility::Private, Visibility::Committed] {
         for output in [Visibility::Public, Visibility::Private, Visibility::Committed] {
-            let options = CompileOptions { inputs: vec![input], outputs: vec![output], ..CompileOptions::default() };
+            let options = CompileOptions { inputs: vec![input], outputs: vec![output], adapt: false, ..CompileOptions::default() };
             let model = verify_with(&net, &[inputs.clone()], 1e-3, &options);
             let publics = [input, output].iter().filter(|v| **v == Visibility::Public).count();
             let committed = [input, output].iter().filter(|v| **v == Visibility::Committed).count();
@@ -98,6 +98,24 @@ fn random_calibration_is_reported_and_reproducible() {
 }
 
 #[test]
+fn small_models_get_narrow_tables() {
+    let mut r = Random::new(43);
+    let mut net = Net::default();
+    let x = net.input("x", &[1, 8]);
+    let w = net.weight(r.tensor(&[8, 6], 1.0));
+    let y = net.op(Op::MatMul, &[x, w]);
+    let y = net.op(Op::Unary(UnaryFn::Relu), &[y]);
+    net.output(y);
+    let samples: Vec<_> = (0..10).map(|_| vec![r.tensor(&[1, 8], 1.0)]).collect();
+    let wide = compile(&net.graph, &samples, &CompileOptions { adapt: false, ..CompileOptions::default() }).unwrap();
+    let model = verify_with(&net, &samples, 0.05, &CompileOptions::default());
+    assert_eq!(wide.report.activation_bits, 16);
+    assert!(model.report.activation_bits < 16);
+    assert!(4 * model.report.cells < wide.report.cells, "{} and {}", model.report.cells, wide.report.cells);
+    wrong_cells_are_caught(&model, &samples[0]);
+}
+
+#[test]
 fn options_out_of_range_are_refused() {
     let (net, _) = small();
     let options = CompileOptions { weight_bits: 40, ..CompileOptions::default() };
@@ -112,5 +130,5 @@ fn outputs_may_be_inputs_constants_or_repeated() {
     let x = net.graph.inputs[0];
     let y = net.graph.outputs[0];
     [c, x, y].into_iter().for_each(|id| net.output(id));
-    verify_with(&net, &[inputs], 1e-3, &CompileOptions::default());
+    verify_with(&net, &[inputs], 1e-3, &CompileOptions { adapt: false, ..CompileOptions::default() });
 }

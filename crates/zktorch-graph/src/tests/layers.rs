@@ -310,3 +310,50 @@ fn recurrent_layers() {
         }
     }
 }
+
+/// Causal attention of two heads: the factor moves into the weights, masked blocks are left out, probabilities are no cells.
+fn attention(seq: usize, causal: bool) -> (Net, Vec<Tensor>) {
+    let mut r = Random::new(14);
+    let mut net = Net::default();
+    let x = net.input("x", &[1, seq, 6]);
+    let w = net.weight(r.tensor(&[6, 18], 1.0));
+    let b = net.weight(r.tensor(&[18], 0.3));
+    let c = net.weight(Tensor::scalar(0.5773503));
+    let qkv = net.op(Op::MatMul, &[x, w]);
+    let qkv = net.op(Op::Binary(BinaryFn::Add), &[qkv, b]);
+    let parts = net.node(Op::Split { axis: 2, sizes: vec![6; 3] }, &[Some(qkv)], 3);
+    let mut heads = Vec::new();
+    for (part, perm) in parts.into_iter().zip([vec![0, 2, 1, 3], vec![0, 2, 3, 1], vec![0, 2, 1, 3]]) {
+        let split = net.op(Op::Reshape { shape: vec![1, seq, 2, 3] }, &[part]);
+        heads.push(net.op(Op::Transpose { perm }, &[split]));
+    }
+    let s = net.op(Op::MatMul, &[heads[0], heads[1]]);
+    let s = net.op(Op::Binary(BinaryFn::Mul), &[s, c]);
+    let p = if causal {
+        let open = (0..seq * seq).map(|i| i % seq <= i / seq).collect();
+        let mask = net.constant(Tensor::bool(vec![seq, seq], open).unwrap());
+        net.op(Op::MaskedSoftmax { axis: 3 }, &[s, mask])
+    } else {
+        net.op(Op::Softmax { axis: 3 }, &[s])
+    };
+    let o = net.op(Op::MatMul, &[p, heads[2]]);
+    let o = net.op(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[o]);
+    let o = net.op(Op::Reshape { shape: vec![1, seq, 6] }, &[o]);
+    net.output(o);
+    (net, vec![r.tensor(&[1, seq, 6], 1.0)])
+}
+
+#[test]
+fn attention_costs_what_it_must() {
+    let (full, inputs) = attention(32, false);
+    let full = verify(&full, &[inputs.clone()], 2e-3);
+    wrong_cells_are_caught(&full, &inputs);
+    let (causal, inputs) = attention(32, true);
+    let causal = verify(&causal, &[inputs.clone()], 2e-3);
+    wrong_cells_are_caught(&causal, &inputs);
+    assert!(full.report.nodes.iter().all(|n| n.op != "Binary" || n.cells == 2 * 32 * 18), "{:?}", full.report.nodes);
+    let cells = |m: &crate::CompiledModel| m.report.cells - m.report.table_rows;
+    assert!(5 * cells(&full) < 2 * 32 * 32 * 5 * 5 + 10_000, "{}", cells(&full));
+    let scores = |m: &crate::CompiledModel| -> usize { m.report.nodes.iter().filter(|n| n.op.contains("oftmax")).map(|n| n.cells).sum() };
+    assert!(scores(&causal) < scores(&full) * 2, "{} and {}", scores(&causal), scores(&full));
+}

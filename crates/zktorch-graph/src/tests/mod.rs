@@ -112,7 +112,7 @@ pub(super) fn reference(graph: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
 
 /// Compiles, runs and checks: every output within `bound` of the float interpreter, every relation true, the program audited.
 pub(super) fn verify(net: &Net, inputs: &[Vec<Tensor>], bound: f32) -> CompiledModel {
-    verify_with(net, inputs, bound, &CompileOptions::default())
+    verify_with(net, inputs, bound, &CompileOptions { adapt: false, ..CompileOptions::default() })
 }
 
 pub(super) fn verify_with(net: &Net, inputs: &[Vec<Tensor>], bound: f32, options: &CompileOptions) -> CompiledModel {
