@@ -14,6 +14,7 @@ pub mod pcs;
 #[cfg(feature = "prover")]
 mod product;
 mod proof;
+mod ranges;
 pub mod reduce;
 pub mod sumcheck;
 #[cfg(test)]
@@ -30,5 +31,8 @@ pub use keys::{ProvingKey, VerifyingKey, matrix_bits};
 pub use proof::{Phase, ProofShape, Verified, proof_shape, required_srs_size, verify};
 #[cfg(feature = "prover")]
 pub use proof::{ProveError, prove};
+#[cfg(feature = "prover")]
+pub use ranges::{RangeError, prove_ranges};
+pub use ranges::{range_program, verify_ranges};
 pub use transcript::Transcript;
 pub use witness::Witness;

@@ -157,9 +157,10 @@ pub fn proof_shape(program: &Program) -> Result<ProofShape, VerifyError> {
     })
 }
 
-/// Number of powers of τ that a program needs.
+/// Number of powers of τ that a program needs, the proof about its parameters included.
 pub fn required_srs_size(program: &Program) -> Result<usize, VerifyError> {
-    proof_shape(program).map(|s| s.srs_size)
+    let ranges = crate::ranges::range_program(program).program;
+    Ok(proof_shape(program)?.srs_size.max(proof_shape(&ranges)?.srs_size))
 }
 
 /// What a verified proof shows. Dropping it is accepting a statement that nobody looked at.
@@ -308,7 +309,7 @@ mod prover {
     }
 }
 
-#[cfg(feature = "prover")]
-pub use prover::{ProveError, prove};
 #[cfg(test)]
 pub(crate) use prover::prove_with;
+#[cfg(feature = "prover")]
+pub use prover::{ProveError, prove};

@@ -267,3 +267,62 @@ fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
     other.matrix_rows[0].swap(0, 1);
     assert!(verify(&other, b"", &s.publics, &proof).is_err());
 }
+
+#[test]
+fn parameters_are_shown_to_be_small_once() {
+    let s = Setting::rich();
+    let make = |s: &Setting, parameters: &zktorch_program::Parameters| {
+        let rng = ChaCha20Rng::seed_from_u64(3);
+        crate::prove_ranges(&s.pk, &s.vk, parameters, rng, &mut |_| {})
+    };
+    let proof = make(&s, &s.built.parameters).unwrap();
+    crate::verify_ranges(&s.vk, &proof).unwrap();
+    assert!(crate::verify_ranges(&s.vk, &proof[1..]).is_err());
+    // A range proof is no proof of an inference and the other way round.
+    assert!(verify(&s.vk, b"", &s.publics, &proof).is_err());
+    // Executing the statement for a parameter out of range fails; a proof about other parameters than the committed ones does not verify.
+    let mut far = s.built.parameters.clone();
+    far.heap[0] = 1 << 50;
+    assert!(make(&s, &far).is_err());
+    let mut other = s.built.parameters.clone();
+    other.heap[0] ^= 1;
+    let refusal = crate::verify_ranges(&s.vk, &make(&s, &other).unwrap()).unwrap_err();
+    assert!(matches!(refusal, VerifyError::Opening(_)), "{refusal}");
+}
+
+#[test]
+fn two_witnesses_of_one_statement_look_alike() {
+    // y = 0·x for private x: any x is a witness. The scalars in the clear and the points of many proofs are compared by the frequency of
+    // their bits; a value that is not masked would show as a bit that differs between the two witnesses far more often than chance.
+    let mut b = Builder::new();
+    let range = b.range_table(0, 4);
+    let x = b.column_cells(range, &[4]).swap_remove(0);
+    b.step(Step::Input { input: 0, name: "x".into(), view: x.clone(), lo: 0, hi: 15 });
+    let y = b.public("y", &[1], 0, 0);
+    b.assign_into("y", &[1], 1, vec![Term::linear(0, x.at(0, 0), &[])], &y, 0, 0);
+    let built = b.finish(Some(3));
+    let (pk, vk) = keys(&built);
+    let n = 60;
+    let mut counts: Vec<Vec<[i32; 256]>> = Vec::new();
+    for x in [vec![0i64; 4], vec![15, 3, 9, 12]] {
+        let witness = execute(&built, &[x]).unwrap();
+        let mut count: Vec<[i32; 256]> = Vec::new();
+        for seed in 0..n {
+            let rng = ChaCha20Rng::seed_from_u64(1000 + seed);
+            let proof = prove(&pk, &vk, &built.parameters, b"", &witness.heap, &witness.publics, rng, &mut |_| {}).unwrap();
+            let _ = verify(&vk, b"", &witness.publics, &proof).unwrap();
+            let words = proof.as_chunks::<32>().0;
+            count.resize(words.len(), [0; 256]);
+            for (c, w) in count.iter_mut().zip(words) {
+                for (bit, c) in c.iter_mut().enumerate() {
+                    *c += i32::from(w[bit / 8] >> (bit % 8) & 1);
+                }
+            }
+        }
+        counts.push(count);
+    }
+    // Standard deviation of a difference of two binomials with p = 1/2: sqrt(n/2) = 5.5; among 256 bits of a few hundred words the
+    // largest is about 4.5 deviations.
+    let worst = counts[0].iter().zip(&counts[1]).flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs())).max().unwrap();
+    assert!(worst < 36, "a bit differs {worst} times out of {n}");
+}
