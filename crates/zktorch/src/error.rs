@@ -278,9 +278,7 @@ impl Error {
             },
             Self::Run(e) => match e {
                 RunError::Input(_) => "E0704",
-                RunError::Execute(ExecuteError::OutOfRange { .. } | ExecuteError::Remainder { .. } | ExecuteError::Overflow { .. }) => {
-                    "E0301"
-                }
+                RunError::Execute(e) if leaves_range(e) => "E0301",
                 RunError::Execute(_) => "E0302",
             },
             Self::Float(_) => "E0303",
@@ -319,9 +317,9 @@ impl Error {
                 CompileError::Float(_) => "check that the calibration inputs are typical inputs of the model",
                 CompileError::Graph(_) => "export the model again",
             },
-            Self::Run(RunError::Execute(
-                ExecuteError::OutOfRange { .. } | ExecuteError::Remainder { .. } | ExecuteError::Overflow { .. },
-            )) => "this input leaves the ranges seen in calibration: compile again with inputs like this one, --calibrate FILE",
+            Self::Run(RunError::Execute(e)) if leaves_range(e) => {
+                "this input leaves the ranges seen in calibration: compile again with inputs like this one, --calibrate FILE"
+            }
             Self::Run(RunError::Input(_)) => "compile again with calibration inputs that cover this one, --calibrate FILE",
             Self::Run(_) | Self::Setup(SetupError::Parameters(_)) => "make the compiled model again with `zktorch compile`",
             Self::Float(_) => "check that the input is a typical input of the model",
@@ -340,6 +338,11 @@ impl Error {
         };
         Some(text.to_owned())
     }
+}
+
+/// Whether a run failed because some value is larger than calibration foresaw.
+fn leaves_range(error: &ExecuteError) -> bool {
+    matches!(error, ExecuteError::OutOfRange { .. } | ExecuteError::Remainder { .. } | ExecuteError::Overflow { .. })
 }
 
 /// Why a proof is not accepted.

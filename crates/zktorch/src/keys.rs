@@ -123,7 +123,7 @@ pub struct VerifyingKey {
 }
 
 impl VerifyingKey {
-    fn new(key: protocol::VerifyingKey, info: ModelInfo) -> Result<VerifyingKey, String> {
+    pub(crate) fn new(key: protocol::VerifyingKey, info: ModelInfo) -> Result<VerifyingKey, String> {
         info.check(&key.program)?;
         let metadata = postcard::to_allocvec(&info).map_err(|e| e.to_string())?;
         let id = ModelId::new(&key.digest(), &metadata);

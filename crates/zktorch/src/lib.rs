@@ -37,6 +37,8 @@ mod proof;
 mod random;
 mod srs;
 pub mod tensors;
+#[cfg(test)]
+mod tests;
 
 pub use container::Kind;
 pub use error::{Error, FileError, InputError, Rejection};

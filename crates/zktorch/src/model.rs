@@ -78,6 +78,12 @@ impl OnnxModel {
         Ok(OnnxModel { graph, file: path.to_path_buf() })
     }
 
+    /// A graph made in code.
+    #[cfg(test)]
+    pub(crate) fn of_graph(graph: Graph) -> OnnxModel {
+        OnnxModel { graph, file: PathBuf::new() }
+    }
+
     /// Like [`OnnxModel::read`]; symbolic sizes take the values that make the inputs those of `specs`.
     ///
     /// # Errors

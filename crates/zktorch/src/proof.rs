@@ -140,6 +140,12 @@ impl Proof {
         Ok(proof)
     }
 
+    /// The same proof with another model's id on it.
+    #[cfg(test)]
+    pub(crate) fn relabelled(&self, model: ModelId) -> Proof {
+        Proof { model, ..self.clone() }
+    }
+
     fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
         postcard::to_allocvec(self)
     }

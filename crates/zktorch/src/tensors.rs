@@ -80,8 +80,8 @@ pub struct Entry {
     pub numbers: Numbers,
 }
 
-/// Largest decompressed size of one array of an archive, 16 GiB: a guard against archives that expand without end.
-const MAX_ENTRY: u64 = 16 << 30;
+/// Largest decompressed size of one array of an archive, 4 GiB: a guard against archives that expand without end.
+const MAX_ENTRY: u64 = 4 << 30;
 
 /// Reads all tensors of `path`; the format follows the contents.
 ///

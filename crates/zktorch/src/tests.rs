@@ -1,0 +1,126 @@
+//! The facade as a library: what is bound to what.
+
+#![allow(clippy::unwrap_used)]
+
+use crate::keys::{ModelInfo, VerifyingKey};
+use crate::{DType, Model, OnnxModel, Options, ReferenceString, Rejection, Tensor, Visibility, prove, setup, verify};
+use zktorch_float::{Graph, Node, Op, UnaryFn};
+
+/// `logits = relu(x · w)`, `x: [1, 4]`.
+fn model(options: &Options) -> Model {
+    let mut graph = Graph::default();
+    let x = graph.add_value("x", DType::F32, vec![1, 4]);
+    let weights = (0..12).map(|i| 0.25 * (i % 5) as f32 - 0.5).collect();
+    let w = graph.add_constant("w", Tensor::f32(vec![4, 3], weights).unwrap(), true);
+    let y = graph.add_value("y", DType::F32, vec![1, 3]);
+    let logits = graph.add_value("logits", DType::F32, vec![1, 3]);
+    let node = |name: &str, op: Op, inputs: &[_], output| Node {
+        name: name.to_owned(),
+        onnx_op: name.to_owned(),
+        op,
+        inputs: inputs.iter().map(|&i| Some(i)).collect(),
+        outputs: vec![output],
+    };
+    graph.nodes = vec![node("MatMul", Op::MatMul, &[x, w], y), node("Relu", Op::Unary(UnaryFn::Relu), &[y], logits)];
+    graph.inputs = vec![x];
+    graph.outputs = vec![logits];
+    OnnxModel::of_graph(graph).compile_on(&[input()], options).unwrap()
+}
+
+fn input() -> Vec<Tensor> {
+    vec![Tensor::f32(vec![1, 4], vec![1.0, -0.5, 0.25, 2.0]).unwrap()]
+}
+
+fn srs(model: &Model) -> ReferenceString {
+    ReferenceString::generate(model.required_srs_size().unwrap().trailing_zeros())
+}
+
+#[test]
+fn the_statement_is_what_the_integer_model_computes() {
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let mut phases = Vec::new();
+    let proved = prove(&model, &pk, &input(), &mut |phase| phases.push(phase)).unwrap();
+    assert_eq!(phases.first(), Some(&"witness"));
+    assert_eq!(phases.len(), proved.phases.len());
+    let statement = verify(&vk, &proved.proof).unwrap();
+    assert_eq!(statement.inputs[0].value.as_ref(), Some(&input()[0]));
+    assert_eq!(statement.outputs[0].value.as_ref(), Some(&proved.outputs[0]));
+    let logits = proved.outputs[0].as_f32().unwrap();
+    let by_hand: Vec<f32> = (0..3)
+        .map(|j| (0..4).map(|k| input()[0].as_f32().unwrap()[k] * (0.25 * ((3 * k + j) % 5) as f32 - 0.5)).sum::<f32>().max(0.0))
+        .collect();
+    assert!(logits.iter().zip(&by_hand).all(|(a, b)| (a - b).abs() < 1e-3), "{logits:?} {by_hand:?}");
+}
+
+#[test]
+fn names_scales_and_order_are_part_of_the_model_id() {
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let proof = prove(&model, &pk, &input(), &mut |_| {}).unwrap().proof;
+    let changes: [fn(&mut ModelInfo); 3] =
+        [|info| info.outputs[0].scale += 1, |info| info.source.push('x'), |info| info.inputs[0].element = crate::Element::I64];
+    for change in changes {
+        let mut info = vk.info().clone();
+        change(&mut info);
+        let forged = VerifyingKey::new(vk.key.clone(), info).unwrap();
+        assert_ne!(forged.model_id(), vk.model_id());
+        assert!(matches!(verify(&forged, &proof), Err(Rejection::OtherModel { .. })));
+        // Writing the forged id into the proof does not help: the transcript is bound to the id.
+        let relabelled = proof.relabelled(forged.model_id());
+        assert!(matches!(verify(&forged, &relabelled), Err(Rejection::Proof(_))));
+    }
+}
+
+#[test]
+fn metadata_that_does_not_fit_the_program_is_no_key() {
+    let model = model(&Options::default());
+    let (_, vk) = setup(&model, &srs(&model)).unwrap();
+    let changes: [fn(&mut ModelInfo); 7] = [
+        |info| info.outputs[0].name.push('x'),
+        |info| info.outputs[0].shape = vec![3, 1],
+        |info| info.outputs[0].public = Some(9),
+        |info| info.outputs[0].public = None,
+        |info| info.outputs[0].visibility = Visibility::Private,
+        |info| info.outputs[0].scale = 1000,
+        |info| info.inputs.clear(),
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        let mut info = vk.info().clone();
+        change(&mut info);
+        assert!(VerifyingKey::new(vk.key.clone(), info).is_err(), "change {i}");
+    }
+}
+
+#[test]
+fn hidden_tensors_have_no_value_in_the_statement() {
+    for (inputs, outputs) in [(Visibility::Private, Visibility::Public), (Visibility::Committed, Visibility::Private)] {
+        let model = model(&Options { inputs, outputs, ..Options::default() });
+        let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+        let proved = prove(&model, &pk, &input(), &mut |_| {}).unwrap();
+        assert_eq!(proved.outputs[0].shape, [1, 3], "whoever proves sees the outputs");
+        let statement = verify(&vk, &proved.proof).unwrap();
+        assert!(statement.inputs[0].value.is_none());
+        assert_eq!(statement.inputs[0].commitment.is_some(), inputs == Visibility::Committed);
+        assert_eq!(statement.outputs[0].value.is_some(), outputs == Visibility::Public);
+    }
+}
+
+#[test]
+fn keys_and_proofs_survive_their_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let (pk_path, vk_path) = (dir.path().join("pk"), dir.path().join("vk"));
+    crate::write_keys((&pk, &pk_path), (&vk, &vk_path)).unwrap();
+    model.write(&dir.path().join("model")).unwrap();
+    let model = Model::read(&dir.path().join("model")).unwrap();
+    let pk = crate::ProvingKey::read(&pk_path).unwrap();
+    let proof = prove(&model, &pk, &input(), &mut |_| {}).unwrap().proof;
+    proof.write(&dir.path().join("proof")).unwrap();
+    let again = crate::Proof::read(&dir.path().join("proof")).unwrap();
+    assert_eq!(again, proof);
+    let vk = VerifyingKey::read(&vk_path).unwrap();
+    assert_eq!(vk.model_id(), pk.model_id());
+    assert_eq!(verify(&vk, &again).unwrap().model_id, vk.model_id());
+}
