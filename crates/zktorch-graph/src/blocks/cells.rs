@@ -31,10 +31,16 @@ pub(super) fn check_width(node: &str, what: &'static str, acc: &Accumulator) -> 
     Ok(())
 }
 
-/// Digits of an integer in `[0, 2^bits)`, most significant first, at most 16 bits each, at least one.
-pub(super) fn limbs(bits: u32) -> Vec<Part> {
-    let count = bits.div_ceil(16).max(1);
-    (0..count).rev().map(|i| Part { weight: 1i128 << (16 * i), lo: 0, bits: (bits.saturating_sub(16 * i)).clamp(1, 16) }).collect()
+impl Lowering {
+    /// Digits of an integer in `[0, 2^bits)`, most significant first, at most `limb_bits` bits each, at least one.
+    pub(crate) fn limbs(&self, bits: u32) -> Vec<Part> {
+        let width = self.limb_bits;
+        let count = bits.div_ceil(width).max(1);
+        (0..count)
+            .rev()
+            .map(|i| Part { weight: 1i128 << (width * i), lo: 0, bits: bits.saturating_sub(width * i).clamp(1, width) })
+            .collect()
+    }
 }
 
 /// A leading digit whose cells exist already (a column of a table).
@@ -56,7 +62,7 @@ pub(super) fn decompose_rounded(ctx: &mut Lowering, node: &str, acc: &Accumulato
     }
     if s > 0 {
         terms.push(Term::constant(1i128 << (s - 1)));
-        for part in limbs(s) {
+        for part in ctx.limbs(s) {
             let table = ctx.builder.range_table(part.lo, part.bits);
             views.push(ctx.builder.column_cells(table, acc.shape()).swap_remove(0));
             parts.push(part);
@@ -81,13 +87,13 @@ pub(super) fn check_range(ctx: &mut Lowering, node: &str, view: &View, lo: i64, 
     if bits > 16 {
         let shape = view.shape();
         let terms = vec![Term::linear(1, view.clone(), &letters(shape.len())), Term::constant(-(lo as i128))];
-        ctx.builder.decompose(node, &shape, shape.len(), terms, &limbs(bits));
+        ctx.builder.decompose(node, &shape, shape.len(), terms, &ctx.limbs(bits));
     }
 }
 
 /// States `Σ terms ∈ [0, 2^bits)` by limbs.
 pub(super) fn check_terms(ctx: &mut Lowering, node: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>, bits: u32) {
-    ctx.builder.decompose(node, sizes, outputs, terms, &limbs(bits));
+    ctx.builder.decompose(node, sizes, outputs, terms, &ctx.limbs(bits));
 }
 
 /// The terms with their signs changed.

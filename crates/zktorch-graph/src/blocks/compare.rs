@@ -1,6 +1,6 @@
 //! Comparisons, logic and selection. Booleans are tensors of 0 and 1 at scale 0.
 
-use super::cells::{bit_length, check_width, letters, limbs};
+use super::cells::{bit_length, check_width, letters};
 use super::{BlockError, Lowering, broadcast_shape, broadcast_to, unary};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Term};
@@ -38,7 +38,7 @@ pub(super) fn non_negative(ctx: &mut Lowering, node: &str, u: &Accumulator) -> R
     let mut terms = u.terms.clone();
     terms.push(Term::constant(1i128 << bits));
     let mut parts = vec![Part { weight: 1i128 << bits, lo: 0, bits: 1 }];
-    parts.extend(limbs(bits));
+    parts.extend(ctx.limbs(bits));
     let view = ctx.builder.decompose(node, &u.sizes, u.outputs, terms, &parts).swap_remove(0);
     Ok(QTensor { view, scale: 0, lo: 0, hi: 1 })
 }

@@ -1,6 +1,6 @@
 //! Division, reciprocal and square root with remainders, for operands too wide or results too fine for a table.
 
-use super::cells::{bit_length, check_range, check_terms, check_width, checked_cells, compact, letters, limbs, look_up, negated, spread};
+use super::cells::{bit_length, check_range, check_terms, check_width, checked_cells, compact, letters, look_up, negated, spread};
 use super::compare::non_negative;
 use super::{BlockError, Lowering, broadcast_shape, broadcast_to, requantize};
 use crate::tensor::{Accumulator, Format, QTensor};
@@ -212,10 +212,10 @@ pub(crate) fn sqrt(ctx: &mut Lowering, node: &str, acc: &Accumulator, out: Forma
     let shape = acc.shape().to_vec();
     let all = letters(shape.len());
     // v in limbs and acc = v·2^s + r: v is bounded and not negative.
-    let value_parts = limbs(bits);
+    let value_parts = ctx.limbs(bits);
     let mut parts: Vec<Part> = value_parts.iter().map(|p| Part { weight: p.weight << s, ..*p }).collect();
     if s > 0 {
-        parts.extend(limbs(s));
+        parts.extend(ctx.limbs(s));
     }
     let digits = ctx.builder.decompose(node, &acc.sizes, acc.outputs, acc.terms.clone(), &parts);
     let terms = value_parts.iter().zip(&digits).map(|(p, d)| Term::linear(p.weight, d.clone(), &all)).collect();

@@ -1,6 +1,6 @@
 //! Maxima, minima and their positions.
 
-use super::cells::{bit_length, ceil_log2, check_range, checked_cells, letters, limbs, negated, signed_bits};
+use super::cells::{bit_length, ceil_log2, check_range, checked_cells, letters, negated, signed_bits};
 use super::compare::non_negative;
 use super::{BlockError, Lowering, broadcast_shape, broadcast_to};
 use crate::tensor::{Accumulator, QTensor};
@@ -66,7 +66,7 @@ impl DistanceCells {
             high = Some((table, cells));
         }
         if gap.shift > 0 {
-            for part in limbs(gap.shift) {
+            for part in ctx.limbs(gap.shift) {
                 let table = ctx.builder.range_table(part.lo, part.bits);
                 views.push(ctx.builder.column_cells(table, &shape).swap_remove(0));
                 parts.push(part);
@@ -149,7 +149,7 @@ impl Distances {
         }
         let mut terms = self.total(column);
         terms.push(Term::constant(-1));
-        ctx.builder.decompose(node, &shape, outputs, terms, &limbs(ceil_log2(count).max(1)));
+        ctx.builder.decompose(node, &shape, outputs, terms, &ctx.limbs(ceil_log2(count).max(1)));
         Ok(())
     }
 }

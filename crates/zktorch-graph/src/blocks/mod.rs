@@ -65,10 +65,18 @@ pub(crate) use unary::unary;
 use zktorch_program::Builder;
 
 /// What blocks need to lower themselves: the program under construction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lowering {
     /// The program under construction.
     pub builder: Builder,
+    /// Widest limb of a decomposition, 8 to 16 bits: small programs do not want tables of 2^16 rows.
+    pub limb_bits: u32,
+}
+
+impl Default for Lowering {
+    fn default() -> Lowering {
+        Lowering { builder: Builder::new(), limb_bits: 16 }
+    }
 }
 
 impl Lowering {

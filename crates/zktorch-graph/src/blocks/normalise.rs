@@ -1,6 +1,6 @@
 //! LayerNorm, RMSNorm, InstanceNorm, GroupNorm and L2 normalisation.
 
-use super::cells::{LIMIT_BITS, bit_length, ceil_log2, check_range, check_terms, checked_cells, letters, limbs, negated};
+use super::cells::{LIMIT_BITS, bit_length, ceil_log2, check_range, check_terms, checked_cells, letters, negated};
 use super::{BlockError, Lowering, requantize};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Step, Term};
@@ -199,10 +199,10 @@ impl Row {
         let squares = (largest * largest).saturating_mul(self.count as i128);
         let bits = bit_length(squares).max(1);
         let shift = bits.saturating_sub(VARIANCE_BITS);
-        let kept = limbs(bits - shift);
+        let kept = ctx.limbs(bits - shift);
         let mut parts: Vec<Part> = kept.iter().map(|p| Part { weight: p.weight << shift, ..*p }).collect();
         if shift > 0 {
-            parts.extend(limbs(shift));
+            parts.extend(ctx.limbs(shift));
         }
         let digits = ctx.builder.decompose(node, &self.shape, self.outer, terms, &parts);
         let scale = 2 * (x.scale + a as i32) - shift as i32;

@@ -155,7 +155,7 @@ fn split(ctx: &mut Lowering, node: &str, acc: Accumulator, top: Part, view: &Vie
     let mut views = vec![view.clone()];
     let bits = bit_length(top.weight - 1);
     if bits > 0 {
-        for part in super::cells::limbs(bits) {
+        for part in ctx.limbs(bits) {
             let table = ctx.builder.range_table(part.lo, part.bits);
             views.push(ctx.builder.column_cells(table, acc.shape()).swap_remove(0));
             parts.push(part);

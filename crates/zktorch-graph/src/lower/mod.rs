@@ -121,7 +121,7 @@ pub(crate) fn lower(graph: &Graph, formats: &[Format], minima: &[f64], options: 
         reader,
         constants: Constants::default(),
         functions: std::collections::HashMap::new(),
-        ctx: Lowering::new(),
+        ctx: Lowering { limb_bits: options.activation_bits.clamp(8, 16), ..Lowering::new() },
         warnings: Vec::new(),
     };
     let mut failures = Vec::new();
@@ -184,15 +184,13 @@ impl Lower<'_> {
         self.format(id).scale
     }
 
-    /// The same accumulator, finer by factors of two, so that its rescaling to `scale` by up to `remainder_bits` uses the one remainder
-    /// table of that width.
+    /// The same accumulator, finer by factors of two, so that its rescaling to `scale` uses whole limbs, and with them one
+    /// remainder table.
     fn with_common_remainder(&self, acc: Accumulator, scale: i32) -> Accumulator {
         let shift = acc.scale - scale;
-        let common = self.options.activation_bits as i32;
+        let common = self.ctx.limb_bits;
         let wanted = match shift {
-            _ if acc.as_tensor().is_some() => shift,
-            3.. if shift < common => common,
-            17.. if common == 16 => (shift as u32).next_multiple_of(16) as i32,
+            3.. if acc.as_tensor().is_none() => (shift as u32).next_multiple_of(common) as i32,
             _ => shift,
         };
         let fits = acc.hi.unsigned_abs().max(acc.lo.unsigned_abs()) < 1 << 100;

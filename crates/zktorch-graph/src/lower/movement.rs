@@ -289,19 +289,15 @@ impl Lower<'_> {
             let len = acc.sizes[axis];
             let part = whole.slice(axis, start, len, 1);
             start += len;
-            let builder = &mut self.ctx.builder;
             let mut parts = vec![Part { weight: 1 << shift, lo, bits: format.bits }];
             let mut views = vec![part];
-            // The remainder in limbs of at most 16 bits, most significant first.
-            let mut left = shift;
-            while left > 0 {
-                let bits = (left - 1) % 16 + 1;
-                left -= bits;
-                parts.push(Part { weight: 1 << left, lo: 0, bits });
-                let remainders = builder.range_table(0, bits);
+            for limb in self.ctx.limbs(shift) {
+                let builder = &mut self.ctx.builder;
+                let remainders = builder.range_table(0, limb.bits);
                 views.push(builder.column_cells(remainders, acc.shape()).swap_remove(0));
+                parts.push(limb);
             }
-            builder.decompose_into(&node.name, &acc.sizes, acc.outputs, acc.terms, &parts, &views);
+            self.ctx.builder.decompose_into(&node.name, &acc.sizes, acc.outputs, acc.terms, &parts, &views);
         }
         Ok(Some(QTensor { view: whole, scale: format.scale, lo, hi }))
     }

@@ -17,7 +17,7 @@ fn sums_and_products_with_broadcasting() {
         }
     }
     let inputs = vec![r.tensor(&[2, 3, 4], 1.0), r.tensor(&[3, 1], 5.0)];
-    let model = verify(&net, &[inputs.clone()], 4e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 4e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -63,7 +63,7 @@ fn division_powers_and_extrema() {
     }
     let b: Vec<f32> = (0..10).map(|_| 1.5 + r.next()).collect();
     let inputs = vec![r.tensor(&[2, 5], 2.0), Tensor::f32(vec![2, 5], b).unwrap()];
-    let model = verify(&net, &[inputs.clone()], 5e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 5e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -131,6 +131,6 @@ fn comparisons_logic_selection_and_casts() {
     let b = Tensor::f32(vec![6], vec![1.0, 0.5, -2.25, 0.0, 2.0, -1.0]).unwrap();
     let c = Tensor::bool(vec![6], vec![true, false, true, false, false, true]).unwrap();
     let inputs = vec![a, b, c];
-    let model = verify(&net, &[inputs.clone()], 1e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 1e-3);
     wrong_cells_are_caught(&model, &inputs);
 }

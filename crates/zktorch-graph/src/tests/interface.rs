@@ -18,7 +18,7 @@ fn every_visibility_of_inputs_and_outputs() {
     for input in [Visibility::Public, Visibility::Private, Visibility::Committed] {
         for output in [Visibility::Public, Visibility::Private, Visibility::Committed] {
             let options = CompileOptions { inputs: vec![input], outputs: vec![output], adapt: false, ..CompileOptions::default() };
-            let model = verify_with(&net, &[inputs.clone()], 1e-3, &options);
+            let model = verify_with(&net, std::slice::from_ref(&inputs), 1e-3, &options);
             let publics = [input, output].iter().filter(|v| **v == Visibility::Public).count();
             let committed = [input, output].iter().filter(|v| **v == Visibility::Committed).count();
             assert_eq!(model.built.program.publics.len(), publics);

@@ -50,7 +50,7 @@ fn batched_products_of_two_activations_broadcast() {
     net.output(y);
     net.output(z);
     let inputs = vec![r.tensor(&[2, 3, 4, 5], 1.0), r.tensor(&[3, 5, 6], 2.0), r.tensor(&[5], 1.0)];
-    let model = verify(&net, &[inputs.clone()], CLOSE);
+    let model = verify(&net, std::slice::from_ref(&inputs), CLOSE);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -65,7 +65,7 @@ fn tied_weights_are_committed_once() {
     let y = net.op(Op::MatMul, &[x, t]);
     net.output(y);
     let inputs = vec![r.ids(&[4], 40)];
-    let model = verify(&net, &[inputs.clone()], 5e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 5e-3);
     assert_eq!(model.built.program.matrices.len(), 1);
     wrong_cells_are_caught(&model, &inputs);
 }
@@ -116,7 +116,7 @@ fn convolutions_with_padding_stride_dilation_and_groups() {
         let y = net.op(op, &[x, w, b]);
         net.output(y);
         let inputs = vec![r.tensor(shape, 1.0)];
-        let model = verify(&net, &[inputs.clone()], CLOSE);
+        let model = verify(&net, std::slice::from_ref(&inputs), CLOSE);
         wrong_cells_are_caught(&model, &inputs);
     }
 }
@@ -210,7 +210,7 @@ fn global_pools_and_reductions() {
     let y = net.op(Op::ArgMax { axis: 2, keepdims: true, select_last_index: false }, &[x]);
     net.output(y);
     let inputs = vec![r.tensor(&[2, 3, 4, 5], 1.0)];
-    let model = verify(&net, &[inputs.clone()], 3e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 3e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -232,7 +232,7 @@ fn normalisations() {
     ];
     outputs.into_iter().for_each(|y| net.output(y));
     let inputs = vec![r.tensor(&shape, 1.0)];
-    let model = verify(&net, &[inputs.clone()], 3e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 3e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -259,7 +259,7 @@ fn softmax_with_and_without_masks() {
     outputs.into_iter().for_each(|y| net.output(y));
     let mask = Tensor::bool(vec![1, 1, 4], vec![true, true, false, true]).unwrap();
     let inputs = vec![r.tensor(&shape, 4.0), mask];
-    let model = verify(&net, &[inputs.clone()], 2e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -346,10 +346,10 @@ fn attention(seq: usize, causal: bool) -> (Net, Vec<Tensor>) {
 #[test]
 fn attention_costs_what_it_must() {
     let (full, inputs) = attention(32, false);
-    let full = verify(&full, &[inputs.clone()], 2e-3);
+    let full = verify(&full, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&full, &inputs);
     let (causal, inputs) = attention(32, true);
-    let causal = verify(&causal, &[inputs.clone()], 2e-3);
+    let causal = verify(&causal, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&causal, &inputs);
     assert!(full.report.nodes.iter().all(|n| n.op != "Binary" || n.cells == 2 * 32 * 18), "{:?}", full.report.nodes);
     let cells = |m: &crate::CompiledModel| m.report.cells - m.report.table_rows;

@@ -38,7 +38,7 @@ fn copies_where_strides_do_not_suffice() {
     ];
     ops.into_iter().for_each(|y| net.output(y));
     let inputs = vec![r.tensor(&[4, 6], 1.0)];
-    let model = verify(&net, &[inputs.clone()], 1e-3);
+    let model = verify(&net, std::slice::from_ref(&inputs), 1e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
 
@@ -88,7 +88,7 @@ fn rows_by_private_index() {
     net.output(y);
     net.output(z);
     let inputs = vec![r.ids(&[2, 3], 7)];
-    let model = verify(&net, &[inputs.clone()], 1e-4);
+    let model = verify(&net, std::slice::from_ref(&inputs), 1e-4);
     wrong_cells_are_caught(&model, &inputs);
 }
 
