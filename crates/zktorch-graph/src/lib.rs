@@ -1,4 +1,15 @@
 //! Quantised graph, basic blocks and their lowering to an algebraic program.
+//!
+//! [`compile`] turns a float graph into a [`CompiledModel`] in four steps:
+//!
+//! 1. *rewrite*: constants are folded, composite operators become a small core, batch normalisation and scalar factors move into weights,
+//!    masks become masked softmax, recurrent layers are unrolled, causal attention is cut into blocks;
+//! 2. *calibrate*: the float interpreter runs on sample inputs; every value gets a power-of-two scale with room to spare;
+//! 3. *lower*: node by node, values become constants, cells or accumulators; a product, its bias and its activation share one rescaling;
+//! 4. *narrow*: where tables of 2^16 rows would cost more than the model, narrower activations are tried against the float outputs.
+//!
+//! Integers mean `real = integer · 2^-scale`. Rounding is half up everywhere. A value outside its calibrated range is an error of execution
+//! that names the node, never a wrong result.
 
 mod blocks;
 mod calibrate;

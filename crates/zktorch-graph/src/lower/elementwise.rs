@@ -7,6 +7,9 @@ use crate::{Accumulator, Format, QTensor};
 use std::sync::Arc;
 use zktorch_float::{BinaryFn, DType, Data, Node, Op, Tensor, UnaryFn, ValueId, eval_op};
 
+/// Most letters of a sum of two accumulators; a program admits 32.
+const MOST_LETTERS: usize = 24;
+
 /// The value of all elements of a constant, if they are equal.
 fn uniform(c: &Const) -> Option<f64> {
     let values = c.tensor.to_f32_vec();
@@ -53,6 +56,14 @@ impl Lower<'_> {
         // The constant, if any, comes last, so that it is rounded at the scale of the rest.
         let swap = self.constant(a).is_some();
         let (first, second) = if swap { (b, a) } else { (a, b) };
+        let letters = |this: &Self, id: ValueId| match &this.values[id.0] {
+            Some(Value::Acc(p)) => p.acc.sizes.len(),
+            _ => 0,
+        };
+        if letters(self, first) + letters(self, second) > MOST_LETTERS {
+            // A long sum of products: its part so far becomes cells.
+            self.cells(first)?;
+        }
         let mut x = self.accumulator(first, scale)?;
         let y = match self.constant(second) {
             Some(c) if c.tensor.dtype() == DType::F32 => {

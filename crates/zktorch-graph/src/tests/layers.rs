@@ -357,3 +357,18 @@ fn attention_costs_what_it_must() {
     let scores = |m: &crate::CompiledModel| -> usize { m.report.nodes.iter().filter(|n| n.op.contains("oftmax")).map(|n| n.cells).sum() };
     assert!(scores(&causal) < scores(&full) * 2, "{} and {}", scores(&causal), scores(&full));
 }
+
+#[test]
+fn long_sums_of_products_stay_within_the_letters() {
+    let mut r = Random::new(15);
+    let mut net = Net::default();
+    let x = net.input("x", &[2, 4]);
+    let mut sum = x;
+    for _ in 0..40 {
+        let w = net.weight(r.tensor(&[4, 4], 0.3));
+        let y = net.op(Op::MatMul, &[x, w]);
+        sum = net.op(Op::Binary(BinaryFn::Add), &[sum, y]);
+    }
+    net.output(sum);
+    verify(&net, &[vec![r.tensor(&[2, 4], 1.0)]], 5e-3);
+}
