@@ -149,6 +149,9 @@ pub struct Check {
     /// The model.
     #[command(flatten)]
     pub model: OnnxModel,
+    /// Typical inputs, as for compile: small models may then need fewer cells than on random ones.
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Vec<PathBuf>,
 }
 
 /// Who learns a tensor.

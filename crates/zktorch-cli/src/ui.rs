@@ -1,6 +1,6 @@
 //! Everything that is printed: results on standard output, notes, progress and errors on standard error.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one module of the project that prints")]
+#![expect(clippy::print_stderr, reason = "the one module of the project that prints")]
 
 use crate::args::Common;
 use indicatif::{ProgressBar, ProgressStyle};

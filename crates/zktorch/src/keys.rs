@@ -51,7 +51,7 @@ impl TensorInfo {
             element: info.element,
             scale: info.scale,
             visibility: info.visibility,
-            public: info.public.map(|p| p.0.into()),
+            public: info.public.map(|p| p.0),
         }
     }
 

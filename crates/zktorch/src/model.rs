@@ -192,11 +192,11 @@ impl OnnxModel {
     }
 }
 
-/// What an ONNX model needs, and what of it cannot be proved.
+/// What an ONNX model needs when it is compiled with these files of typical inputs (or with random ones), and what of it cannot be proved.
 ///
 /// # Errors
 /// A file that is no ONNX model, or that needs sizes. Unsupported operators are no error but part of the report.
-pub fn check(path: &Path, dims: &BTreeMap<String, usize>) -> Result<CheckReport, Error> {
+pub fn check(path: &Path, dims: &BTreeMap<String, usize>, calibration: &[PathBuf]) -> Result<CheckReport, Error> {
     let onnx = match OnnxModel::read(path, dims) {
         Ok(onnx) => onnx,
         Err(Error::Import { source: ImportError::Unsupported(items), .. }) => {
@@ -209,7 +209,7 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>) -> Result<CheckReport,
         Err(e) => return Err(e),
     };
     let mut report = CheckReport { inputs: onnx.inputs(), outputs: onnx.outputs(), operators: onnx.operators(), ..CheckReport::default() };
-    match onnx.compile_on(&[], &Options::default()) {
+    match onnx.compile(&Options { calibration: calibration.to_vec(), ..Options::default() }) {
         Ok(model) => {
             let shape = zktorch_protocol::proof_shape(&model.compiled.built.program).map_err(Error::Program)?;
             let made = &model.compiled.report;

@@ -277,7 +277,7 @@ fn sample_count(spec: &TensorSpec, entry: &Entry) -> usize {
     };
     match &entry.shape {
         Some(shape) => tail_fits(shape).unwrap_or(1),
-        None if spec.len() > 0 && entry.numbers.len() > spec.len() && entry.numbers.len().is_multiple_of(spec.len()) => {
+        None if !spec.is_empty() && entry.numbers.len() > spec.len() && entry.numbers.len().is_multiple_of(spec.len()) => {
             entry.numbers.len() / spec.len()
         }
         None => 1,

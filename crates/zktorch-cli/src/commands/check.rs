@@ -8,7 +8,7 @@ use zktorch::CheckReport;
 /// `zktorch check`.
 pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("importing and compiling");
-    let report = zktorch::check(&args.model.model, &dims(&args.model.dims))?;
+    let report = zktorch::check(&args.model.model, &dims(&args.model.dims), &args.calibrate)?;
     ui.finish();
     let supported = report.unsupported.is_empty();
     let (time, memory) = estimate(&report);
@@ -66,7 +66,7 @@ pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
 /// Seconds and bytes that a proof takes, within a factor of about two. The coefficients were measured on LeNet-5 and nanoGPT.
 fn estimate(report: &CheckReport) -> (f64, u64) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let work = 1.5e-6 * report.cells as f64 + 2e-6 * report.lookups as f64 + 0.2e-6 * report.parameters as f64;
-    let memory = 64 * report.cells + 90 * report.lookups + 32 * report.parameters + 128 * report.srs_size;
-    (0.15 + work * 2.0 / cores.min(8.0), 40_000_000 + memory as u64)
+    let work = 1.3e-6 * report.cells as f64 + 0.7e-6 * report.lookups as f64;
+    let memory = 160 * report.cells + 20 * report.lookups;
+    (0.09 + work / cores.min(8.0), 15_000_000 + memory as u64)
 }

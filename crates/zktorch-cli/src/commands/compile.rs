@@ -59,7 +59,14 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
     }
     if ui.verbose {
         for node in &report.nodes {
-            ui.line(format!("  {} ({}): {} cells, {} lookups, {}", node.name, node.op, count(node.cells), count(node.lookups), node.scale));
+            ui.line(format!(
+                "  {} ({}): {} cells, {} lookups, {}",
+                node.name,
+                node.op,
+                count(node.cells),
+                count(node.lookups),
+                super::scale_text(node.scale)
+            ));
         }
     }
     ui.line(format!("wrote {} ({}); it contains the weights", args.output.display(), bytes(written)));
