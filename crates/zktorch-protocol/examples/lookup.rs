@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use zktorch_algebra::{Fr, G1Affine, hash_to_g1, msm::FixedBaseTable};
 use zktorch_program::{Builder, Table};
+use zktorch_protocol::Witness;
 use zktorch_protocol::circuit::{Circuit, Lc, ROW, Wire};
-use zktorch_protocol::lookup::{LookupWitness, lookup_argument};
+use zktorch_protocol::lookup::lookup_argument;
 use zktorch_protocol::party::{Party, Prover, Verifier};
 use zktorch_protocol::{Transcript, VerifyError};
 
@@ -109,7 +110,7 @@ fn main() -> Result<(), VerifyError> {
         let party = Prover::new(Transcript::new(), &table, ChaCha20Rng::seed_from_u64(run));
         let mut prover = Timed { party, last: start, phases: BTreeMap::new() };
         let mut claims = Vec::new();
-        let witness = LookupWitness { heap: &heap, params: &built.parameters };
+        let witness = Witness { heap: &heap, parameters: &built.parameters };
         lookup_argument(&mut prover, program, &[], Some(witness), &mut claims)?;
         let total = start.elapsed();
         println!(

@@ -20,7 +20,7 @@
 //! The identities hold over the integers because the program's audit excludes wrap-around.
 
 use crate::circuit::{Lc, Wire};
-use crate::claims::{Claim, Resolved, Vector, Weight, index_bits, resolve, weighted_sum};
+use crate::claims::{Claim, Resolved, Weight, index_bits, resolve, weighted_sum};
 use crate::error::VerifyError;
 use crate::party::Party;
 use crate::sumcheck::hidden_sumcheck;
@@ -253,7 +253,7 @@ pub fn identity_argument<P: Party>(
 #[cfg(feature = "prover")]
 mod prover {
     use super::*;
-    use crate::claims::Window;
+    use crate::claims::{Vector, Window};
     use crate::product::{Batch, Join, Term};
     use rayon::prelude::*;
     use std::borrow::Cow;

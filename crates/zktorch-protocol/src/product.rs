@@ -4,7 +4,9 @@ use crate::sumcheck::{RoundProver, interpolate};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::{
-    Fr, fr_from_i64, fr_from_i128,
+    Fr,
+    field::sub,
+    fr_from_i64, fr_from_i128,
     mle::bind_top,
     small::{SmallAccumulator, WideAccumulator, dot, dot_small},
 };
@@ -105,7 +107,7 @@ fn two_tables(a: &[Fr], b: &[Fr]) -> Vec<Fr> {
             let (mut low, mut high) = (WideAccumulator::new(), WideAccumulator::new());
             for i in c {
                 low.add(&a0[i], &b0[i]);
-                high.add(&(a1[i] - a0[i]), &(b1[i] - b0[i]));
+                high.add(&sub(&a1[i], &a0[i]), &sub(&b1[i], &b0[i]));
             }
             (low.value(), high.value())
         })
@@ -125,7 +127,7 @@ fn integers_and_table(cells: &[i64], b: &[Fr]) -> Vec<Fr> {
             for i in c {
                 let (x, y) = (cell(i), cell(i + half));
                 low.add(x, &b0[i]);
-                let step = b1[i] - b0[i];
+                let step = sub(&b1[i], &b0[i]);
                 match y.checked_sub(x) {
                     Some(d) => high.add(d, &step),
                     None => large += fr_from_i128(y as i128 - x as i128) * step,
@@ -183,8 +185,16 @@ fn bind_integers(cells: &[i64], half: usize, r: Fr) -> Vec<Fr> {
         .with_min_len(CHUNK)
         .map(|i| {
             let (x, y) = (cell(i), cell(i + half));
-            let low = if x == 0 { Fr::ZERO } else { fr_from_i64(x) };
-            if x == y { low } else { low + r * fr_from_i128(y as i128 - x as i128) }
+            match y.checked_sub(x) {
+                Some(0) if x == 0 => Fr::ZERO,
+                Some(d) => {
+                    let mut sum = SmallAccumulator::new();
+                    sum.add(x, &Fr::ONE);
+                    sum.add(d, &r);
+                    sum.value()
+                }
+                None => fr_from_i64(x) + r * fr_from_i128(y as i128 - x as i128),
+            }
         })
         .collect_into_vec(&mut out);
     out

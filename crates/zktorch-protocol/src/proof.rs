@@ -5,7 +5,7 @@ use crate::decider::decide;
 use crate::error::VerifyError;
 use crate::identities::identity_argument;
 use crate::keys::{VerifyingKey, matrix_row_bits};
-use crate::lookup::{LookupWitness, lookup_argument};
+use crate::lookup::lookup_argument;
 use crate::opening::{OpeningSecrets, RowVector, open_batch, open_rows};
 use crate::party::{Party, Verifier};
 use crate::reduce::reduce_claims;
@@ -89,8 +89,7 @@ fn run<P: Party>(
     let witness: Option<Witness<'_>> = secrets.map(|s| s.opening.witness);
     let mut claims = Vec::new();
     phase(Phase::Lookups);
-    let looked_up = witness.map(|w| LookupWitness { heap: w.heap, params: w.parameters });
-    lookup_argument(party, program, publics, looked_up, &mut claims)?;
+    lookup_argument(party, program, publics, witness, &mut claims)?;
     phase(Phase::Identities);
     identity_argument(party, program, publics, witness, &mut claims)?;
     phase(Phase::Claims);

@@ -43,8 +43,6 @@
 //! * Prover: variables are bound from the least significant one on, so that the unused tail of the leaves stays unused in every round; `eq` is
 //!   split (Gruen, ePrint 2024/108); numerators that are all 1 are never stored.
 
-#[cfg(feature = "prover")]
-mod arith;
 mod gkr;
 mod layout;
 mod leaves;
@@ -66,19 +64,11 @@ mod tree;
 use crate::claims::{Claim, index_bits};
 use crate::error::VerifyError;
 use crate::party::Party;
+use crate::witness::Witness;
 use ark_ff::Field;
 use layout::Layout;
 use zktorch_algebra::Fr;
-use zktorch_program::{Parameters, Program, Table};
-
-/// What the prover looks up, and in what.
-#[derive(Clone, Copy)]
-pub struct LookupWitness<'a> {
-    /// The heap, multiplicities included.
-    pub heap: &'a [i64],
-    /// The parameters.
-    pub params: &'a Parameters,
-}
+use zktorch_program::{Program, Table};
 
 /// The challenges that make one field element of a table row.
 struct Fingerprint {
@@ -131,7 +121,7 @@ pub fn lookup_argument<P: Party>(
     party: &mut P,
     program: &Program,
     publics: &[Vec<i64>],
-    witness: Option<LookupWitness<'_>>,
+    witness: Option<Witness<'_>>,
     claims: &mut Vec<Claim>,
 ) -> Result<(), VerifyError> {
     let Some(layout) = Layout::new(program)? else {

@@ -1,7 +1,8 @@
 //! Stand-ins for the prover's state in a build that only verifies: types without values.
 
+use super::Statement;
 use super::leaves::Opening;
-use super::{LookupWitness, Statement};
+use crate::Witness;
 use crate::sumcheck::RoundProver;
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -23,7 +24,7 @@ pub(super) struct Tree<'a> {
 pub(super) struct LayerSumcheck(Infallible);
 
 impl<'a> LookupProver<'a> {
-    pub fn new(_: Statement<'a>, _: LookupWitness<'a>) -> Option<Self> {
+    pub fn new(_: Statement<'a>, _: Witness<'a>) -> Option<Self> {
         None
     }
     pub fn tree(&self) -> Tree<'_> {

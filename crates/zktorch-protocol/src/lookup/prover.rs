@@ -1,9 +1,10 @@
 //! The prover's view of the lookups, and the leaves of its tree.
 
+use super::Statement;
 use super::layout::Content;
 use super::leaves::Opening;
 use super::sites::{Cells, Inner, PADDING, STRAY, SiteReader};
-use super::{LookupWitness, Statement};
+use crate::Witness;
 use crate::claims::{Vector, Weight};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
@@ -19,7 +20,7 @@ pub(super) const CHUNK_BITS: usize = 12;
 /// The prover's view of all lookups.
 pub(super) struct LookupProver<'a> {
     pub statement: Statement<'a>,
-    witness: LookupWitness<'a>,
+    witness: Witness<'a>,
     /// `α − fp_j` for the rows of each table in use.
     rows: Vec<Vec<Fr>>,
     /// The compressed content of each table of rows.
@@ -32,7 +33,7 @@ pub(super) struct LookupProver<'a> {
 
 impl<'a> LookupProver<'a> {
     /// Finds out what each site looks up. `None` only in a build without a prover.
-    pub fn new(statement: Statement<'a>, witness: LookupWitness<'a>) -> Option<Self> {
+    pub fn new(statement: Statement<'a>, witness: Witness<'a>) -> Option<Self> {
         let tables = statement.program.tables.len();
         let (rows, contents) = (vec![Vec::new(); tables], vec![Vec::new(); tables]);
         let mut prover = LookupProver { statement, witness, rows, contents, sites: Vec::new(), strays: Vec::new() };
@@ -92,8 +93,8 @@ impl<'a> LookupProver<'a> {
         }
         let cells = match opening.vector {
             Vector::Heap => Cells::Wide(self.witness.heap),
-            Vector::Params => Cells::Wide(&self.witness.params.heap),
-            Vector::Matrix(m) => Cells::Narrow(&self.witness.params.matrices[m]),
+            Vector::Params => Cells::Wide(&self.witness.parameters.heap),
+            Vector::Matrix(m) => Cells::Narrow(&self.witness.parameters.matrices[m]),
         };
         if let (Cells::Wide(values), [(Axis { size, stride: 1 }, Weight::Eq(point))]) = (cells, &opening.axes[..]) {
             return small::evaluate_small(&values[opening.offset..opening.offset + size], point);

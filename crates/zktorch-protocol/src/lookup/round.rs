@@ -9,10 +9,10 @@
 //!
 //! Nodes come in chunks of a power of two; those past the last chunk are all `0/1` and stay so when variables are bound.
 
-use super::arith::{add as plus, sub};
 use crate::sumcheck::RoundProver;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
+use zktorch_algebra::field::{add as plus, sub};
 use zktorch_algebra::small::WideAccumulator;
 use zktorch_algebra::{Fr, batch_inverse, mle};
 

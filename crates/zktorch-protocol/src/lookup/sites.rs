@@ -62,11 +62,11 @@ impl Inner {
 
 impl<'a> Statement<'a> {
     /// The vector of a source, and where the source begins in it.
-    pub fn cells(&self, witness: super::LookupWitness<'a>, source: Source) -> (Cells<'a>, usize) {
+    pub fn cells(&self, witness: crate::Witness<'a>, source: Source) -> (Cells<'a>, usize) {
         match source {
             Source::Region(r) => (Cells::Wide(witness.heap), self.program.regions[r.0 as usize].base),
-            Source::Params => (Cells::Wide(&witness.params.heap), 0),
-            Source::Matrix(m) => (Cells::Narrow(&witness.params.matrices[m.0 as usize]), 0),
+            Source::Params => (Cells::Wide(&witness.parameters.heap), 0),
+            Source::Matrix(m) => (Cells::Narrow(&witness.parameters.matrices[m.0 as usize]), 0),
             Source::Constant(c) => (Cells::Wide(&self.program.constants[c.0 as usize].values), 0),
             Source::Public(p) => (Cells::Wide(&self.publics[p.0 as usize]), 0),
         }
@@ -109,7 +109,7 @@ impl<'a> SiteReader<'a> {
     /// For the sites of a block of `lookup`.
     pub fn new(
         statement: &Statement<'a>,
-        witness: super::LookupWitness<'a>,
+        witness: crate::Witness<'a>,
         lookup: &'a Lookup,
         sizes: &'a [usize],
         windows: &'a [Window],

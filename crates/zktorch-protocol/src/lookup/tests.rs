@@ -90,7 +90,7 @@ impl Case {
         let program = &self.built.program;
         let mut prover = Prover::new(Transcript::new(), &BASES, ChaCha20Rng::seed_from_u64(1));
         prover.tamper = tamper;
-        let witness = LookupWitness { heap: &self.heap, params: &self.built.parameters };
+        let witness = Witness { heap: &self.heap, parameters: &self.built.parameters };
         let mut claims = Vec::new();
         lookup_argument(&mut prover, program, &self.publics, Some(witness), &mut claims).unwrap();
 
@@ -489,7 +489,7 @@ fn the_tree_equals_a_sum_over_the_leaves() {
     let program = &case.built.program;
     let layout = Layout::new(program).unwrap().unwrap();
     let fingerprint = Fingerprint::draw(&mut Verifier::dry(), program);
-    let witness = LookupWitness { heap: &case.heap, params: &case.built.parameters };
+    let witness = Witness { heap: &case.heap, parameters: &case.built.parameters };
     let prover =
         prover::LookupProver::new(Statement { program, publics: &[], layout: &layout, fingerprint: &fingerprint }, witness).unwrap();
     let (p, q) = prover.tree().take_layer(0);

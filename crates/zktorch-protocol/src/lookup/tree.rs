@@ -1,11 +1,11 @@
 //! The prover's tree of fractions.
 
-use super::arith::add;
 use super::prover::{CHUNK_BITS, Leaves, LookupProver};
 use super::round::{Chunk, Form, LayerSumcheck};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::Fr;
+use zktorch_algebra::field::add;
 
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
