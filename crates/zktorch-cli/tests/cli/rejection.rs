@@ -108,3 +108,43 @@ fn a_key_of_another_set_up_or_an_untrusted_model_is_rejected() {
     rejected(&world, "verify m.proof --vk n.vk", "E0521");
     rejected(&world, &format!("verify m.proof --vk m.vk --model-id {}", "0".repeat(64)), "E0522");
 }
+
+#[test]
+fn a_changed_byte_anywhere_in_the_verifying_key_is_noticed() {
+    let world = World::with_proof();
+    let good = world.bytes("m.vk");
+    let payload = &good[24..good.len() - 32];
+    // Metadata at the front, the program, and commitments and reference string at the end.
+    let end = payload.len();
+    for at in (0..60).step_by(7).chain((60..end).step_by(end / 12)).chain([end - 300, end - 200, end - 40, end - 1]) {
+        let mut bad = payload.to_vec();
+        bad[at] ^= 1;
+        world.write("bad.vk", zktorch::container::seal(zktorch::Kind::VerifyingKey, &bad));
+        let done = world.run("verify m.proof --vk bad.vk");
+        assert!(matches!(done.code, 1 | 2), "byte {at}: {}{}", done.stdout, done.stderr);
+        assert!(!done.stderr.contains("panicked"), "byte {at}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_changed_compiled_model_or_proving_key_never_gives_a_valid_proof_of_the_old_key() {
+    let world = World::with_proof();
+    for (file, kind) in [("m.zkt", zktorch::Kind::Model), ("m.pk", zktorch::Kind::ProvingKey)] {
+        let good = world.bytes(file);
+        let payload = &good[24..good.len() - 32];
+        let end = payload.len();
+        for at in (0..60).step_by(11).chain((60..end).step_by(end / 10)) {
+            let mut bad = payload.to_vec();
+            bad[at] ^= 1;
+            world.write("bad", zktorch::container::seal(kind, &bad));
+            let (zkt, pk) = if file == "m.zkt" { ("bad", "m.pk") } else { ("m.zkt", "bad") };
+            let done = world.run(&format!("prove {zkt} --pk {pk} --input input.json -o bad.proof"));
+            assert!(matches!(done.code, 0 | 2), "{file} byte {at}: {}", done.stderr);
+            // A changed blinder or power of the reference string is only noticed by the verifier.
+            if done.code == 0 {
+                assert_eq!(file, "m.pk", "byte {at}");
+                assert_eq!(world.run("verify bad.proof --vk m.vk").code, 1, "{file} byte {at}");
+            }
+        }
+    }
+}
