@@ -1,5 +1,8 @@
 //! Proves an algebraic [`zktorch_program::Program`] in zero knowledge, and verifies the proof. Knows nothing of machine learning.
 
+#[cfg(all(test, feature = "prover"))]
+#[allow(clippy::unwrap_used)]
+mod attacks;
 pub mod automaton;
 pub mod circuit;
 pub mod claims;

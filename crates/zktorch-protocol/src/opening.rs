@@ -10,7 +10,7 @@
 //! | 2 | | splits `r_j = (hi, lo)`: `u_j = Σ_i eq(hi, i) row_i`, claim `ũ_j(lo) = y_j`; draws `σ` | |
 //! | 3 | sumcheck of `Σ_j σ^j Σ_x u_j(x) eq(lo_j, x)` | | |
 //! | 4 | hidden `ũ_j(r†)` and `g̃(r†)` | end of the sumcheck, in the circuit; draws `σ'` | |
-//! | 5 | `v = Σ_j σ'^j ũ_j(r†) + g̃(r†)` in the clear | the same, in the circuit; a public claim on `Σ_j σ'^j Σ_i eq·C_{j,i} + C_g` | |
+//! | 5 | `v = g̃(r†) + Σ_j σ'^(j+1) ũ_j(r†)` in the clear | the same, in the circuit; a public claim on `C_g + Σ_j σ'^(j+1) Σ_i eq·C_{j,i}` | |
 //! | 6 | with the decider's claims: a sumcheck in the clear to one point `r‡`, the values there | its rounds and its end | [`open_batch`] |
 //! | 7 | the folded blinder, one multilinear KZG opening | one multi-scalar multiplication, one pairing check | [`crate::pcs`] |
 //!
@@ -19,7 +19,7 @@
 //! # Cost and soundness
 //! Prover: one multiplication of a small integer per cell and claim (step 2), then work of the length of a row. Error `(J + 2·rounds)/|F|` for each
 //! batching step, and the binding of the commitments (q-SDH, AGM). `g` makes `v`, the folded blinder and everything that the clear
-//! steps show of `Σ σ'^j u_j` uniformly random.
+//! steps show of `Σ σ'^(j+1) u_j` uniformly random.
 
 use crate::circuit::{Lc, ROW};
 use crate::claims::Vector;
@@ -120,7 +120,9 @@ pub fn open_rows<P: Party>(
     let second = party.challenge(b"row fold");
     let mut check = end;
     let mut sum = Lc::zero();
-    let (mut weight, mut fold) = (Fr::ONE, Fr::ONE);
+    // The mask has weight 1, so the vectors begin at σ': with a weight of its own each value is bound by itself. Were two weights equal, one
+    // value could be wrong as long as the other makes up for it.
+    let (mut weight, mut fold) = (Fr::ONE, second);
     let mut folds = Vec::with_capacity(claims.len());
     for ((claim, _, hi), &wire) in claims.iter().zip(&wires) {
         let lo = &claim.point[*hi..];

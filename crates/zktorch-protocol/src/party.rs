@@ -216,6 +216,12 @@ mod prover {
         /// Tests only: called with the message's name and its number; may change the message.
         #[cfg(test)]
         pub tamper: Option<Box<dyn FnMut(&'static str, &mut Vec<Fr>) + 'a>>,
+        /// Tests only: may change a commitment (of a hidden row or sent as it is) before it is absorbed.
+        #[cfg(test)]
+        pub tamper_point: Option<Box<dyn FnMut(&'static str, &mut G1Affine) + 'a>>,
+        /// Tests only: may change a scalar in the clear before it is absorbed.
+        #[cfg(test)]
+        pub tamper_scalar: Option<Box<dyn FnMut(&'static str, &mut Fr) + 'a>>,
     }
 
     impl<'a, R: RngCore + CryptoRng> Prover<'a, R> {
@@ -231,6 +237,10 @@ mod prover {
                 table,
                 #[cfg(test)]
                 tamper: None,
+                #[cfg(test)]
+                tamper_point: None,
+                #[cfg(test)]
+                tamper_scalar: None,
             }
         }
     }
@@ -255,7 +265,12 @@ mod prover {
                 let blinder = random_scalar(&mut self.rng);
                 let mut terms: Vec<(usize, Fr)> = row.iter().copied().enumerate().filter(|(_, v)| *v != Fr::ZERO).collect();
                 terms.push((ROW, blinder));
-                let commitment = G1Affine::from(self.table.mul_sum(&terms));
+                #[cfg_attr(not(test), expect(unused_mut, reason = "tests change it"))]
+                let mut commitment = G1Affine::from(self.table.mul_sum(&terms));
+                #[cfg(test)]
+                if let Some(tamper) = &mut self.tamper_point {
+                    tamper(what, &mut commitment);
+                }
                 self.transcript.absorb_point(what.as_bytes(), &commitment);
                 self.proof.extend_from_slice(&g1_to_bytes(&commitment));
                 self.blinders.push(blinder);
@@ -264,13 +279,23 @@ mod prover {
             Ok(wires)
         }
         fn point(&mut self, what: &'static str, value: impl FnOnce() -> G1Affine) -> Result<G1Affine, VerifyError> {
-            let p = value();
+            #[cfg_attr(not(test), expect(unused_mut, reason = "tests change it"))]
+            let mut p = value();
+            #[cfg(test)]
+            if let Some(tamper) = &mut self.tamper_point {
+                tamper(what, &mut p);
+            }
             self.transcript.absorb_point(what.as_bytes(), &p);
             self.proof.extend_from_slice(&g1_to_bytes(&p));
             Ok(p)
         }
         fn scalar(&mut self, what: &'static str, value: impl FnOnce() -> Fr) -> Result<Fr, VerifyError> {
-            let s = value();
+            #[cfg_attr(not(test), expect(unused_mut, reason = "tests change it"))]
+            let mut s = value();
+            #[cfg(test)]
+            if let Some(tamper) = &mut self.tamper_scalar {
+                tamper(what, &mut s);
+            }
             self.transcript.absorb_scalar(what.as_bytes(), &s);
             self.proof.extend_from_slice(&fr_to_bytes(&s));
             Ok(s)

@@ -8,6 +8,11 @@ use zktorch_program::{Builder, Built, Part, Step, Term, execute};
 
 /// `y = relu(x Wᵀ + b) >> 4`, with public x and y.
 fn sample() -> (Built, Vec<Vec<i64>>) {
+    sample_in_rows(3)
+}
+
+/// The same in rows of `2^row_bits` cells.
+pub(crate) fn sample_in_rows(row_bits: u32) -> (Built, Vec<Vec<i64>>) {
     let mut b = Builder::new();
     let (n, k, m) = (4usize, 6usize, 5usize);
     let public_x = b.public("x", &[n, k], -100, 100);
@@ -25,7 +30,7 @@ fn sample() -> (Built, Vec<Vec<i64>>) {
     let public_y = b.public("y", &[n, m], 0, 4000);
     b.assign_into("y", &[n, m], 2, vec![Term::linear(1, hy[1].clone(), &[0, 1])], &public_y, 0, 4000);
     let inputs = vec![(0..(n * k) as i64).map(|i| (i * 53) % 201 - 100).collect()];
-    (b.finish(Some(3)), inputs)
+    (b.finish(Some(row_bits)), inputs)
 }
 
 trait Rescale {
@@ -57,7 +62,7 @@ impl Rescale for Builder {
     }
 }
 
-fn keys(built: &Built) -> (ProvingKey, VerifyingKey) {
+pub(crate) fn keys(built: &Built) -> (ProvingKey, VerifyingKey) {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let srs = Srs::generate(required_srs_size(&built.program).unwrap(), &mut rng);
     setup(&built.program, &built.parameters, &srs, &mut rng).unwrap()
