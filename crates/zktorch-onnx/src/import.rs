@@ -4,6 +4,7 @@ use crate::attributes::{Attributes, node_error, node_name};
 use crate::builder::Builder;
 use crate::check::{self, MAX_DEPTH, Opsets};
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::files::{self, Files};
 use crate::{ImportError, lower, patterns, tensor};
 use bytes::Bytes;
 use prost::Message;
@@ -18,19 +19,20 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, usize>,
 }
 
-/// Reads a model file. Tensors outside of the file are looked for in its folder.
+/// Reads a model file. Tensors outside of the file are looked for in its folder. The files are mapped into memory: they must not
+/// be truncated meanwhile.
 pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Graph, ImportError> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
-    from_bytes(bytes.into(), options, Some(path.parent().unwrap_or(Path::new("."))))
+    let bytes = files::map(path).map_err(|source| ImportError::Io { path: path.to_owned(), source })?;
+    from_bytes(bytes, options, Files::new(Some(path.parent().unwrap_or(Path::new(".")))))
 }
 
 /// Reads a model from memory. All tensors must be inside.
 pub fn import_bytes(bytes: impl Into<Bytes>, options: &ImportOptions) -> Result<Graph, ImportError> {
-    from_bytes(bytes.into(), options, None)
+    from_bytes(bytes.into(), options, Files::new(None))
 }
 
-fn from_bytes(bytes: Bytes, options: &ImportOptions, folder: Option<&Path>) -> Result<Graph, ImportError> {
+fn from_bytes(bytes: Bytes, options: &ImportOptions, files: Files) -> Result<Graph, ImportError> {
     let model = ModelProto::decode(bytes).map_err(|e| ImportError::NotOnnx(e.to_string()))?;
     let proto = model.graph.as_ref().ok_or_else(|| ImportError::NotOnnx("there is no graph".to_owned()))?;
     let opsets = check::opsets(&model)?;
@@ -44,7 +46,7 @@ fn from_bytes(bytes: Bytes, options: &ImportOptions, folder: Option<&Path>) -> R
     if !unsupported.is_empty() {
         return Err(ImportError::Unsupported(unsupported));
     }
-    let mut importer = Importer { builder: Builder::new(), opsets, folder };
+    let mut importer = Importer { builder: Builder::new(), opsets, files };
     let mut scope = Scope { names: HashMap::new(), parent: None, depth: 0 };
     importer.inputs(proto, options, &mut scope)?;
     importer.nodes(proto, &mut scope)?;
@@ -76,13 +78,13 @@ impl Scope<'_> {
     }
 }
 
-struct Importer<'a> {
+struct Importer {
     builder: Builder,
     opsets: Opsets,
-    folder: Option<&'a Path>,
+    files: Files,
 }
 
-impl Importer<'_> {
+impl Importer {
     /// Initializers and inputs. An input with an initializer of the same name is a constant (old files list all weights so).
     fn inputs(&mut self, proto: &GraphProto, options: &ImportOptions, scope: &mut Scope<'_>) -> Result<(), ImportError> {
         self.initializers(proto, scope)?;
@@ -109,7 +111,7 @@ impl Importer<'_> {
             if scope.names.contains_key(name) {
                 return Err(ImportError::Duplicate(name.to_owned()));
             }
-            let tensor = tensor::read(initializer, self.folder)?;
+            let tensor = tensor::read(initializer, &self.files)?;
             let id = self.builder.constant(name, tensor, true);
             scope.define(name, id)?;
         }
@@ -149,7 +151,7 @@ impl Importer<'_> {
         if node.op_type.as_deref() == Some("If") {
             return self.branch(node, &inputs, scope);
         }
-        lower::lower(&mut self.builder, node, inputs, self.opsets, self.folder)
+        lower::lower(&mut self.builder, node, inputs, self.opsets, &self.files)
     }
 
     /// Inlines the branch that a constant condition takes. Otherwise both branches are computed and the condition picks from

@@ -16,6 +16,7 @@ mod attributes;
 mod builder;
 mod check;
 mod error;
+mod files;
 mod import;
 mod lower;
 mod patterns;

@@ -1,9 +1,9 @@
 //! Constant tensors: every encoding that the format has, including files outside of the model.
 
 use crate::ImportError;
+use crate::files::Files;
 use crate::proto::{ElementType, TensorProto};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use bytes::Bytes;
 use std::path::{Component, Path, PathBuf};
 use zktorch_float::{DType, Data, Tensor};
 
@@ -37,12 +37,12 @@ fn width(element: ElementType) -> usize {
     }
 }
 
-/// Reads a tensor. `folder` is where files outside of the model are looked for.
-pub(crate) fn read(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor, ImportError> {
-    decode(proto, folder).map_err(|reason| ImportError::Tensor { tensor: proto.name.clone().unwrap_or_default(), reason })
+/// Reads a tensor; `files` are those of the model.
+pub(crate) fn read(proto: &TensorProto, files: &Files) -> Result<Tensor, ImportError> {
+    decode(proto, files).map_err(|reason| ImportError::Tensor { tensor: proto.name.clone().unwrap_or_default(), reason })
 }
 
-fn decode(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor, String> {
+fn decode(proto: &TensorProto, files: &Files) -> Result<Tensor, String> {
     let mut shape = Vec::with_capacity(proto.dims.len());
     let mut count = 1usize;
     for &dim in &proto.dims {
@@ -55,7 +55,7 @@ fn decode(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor, String> 
     let element = ElementType::try_from(code).map_err(|_| format!("element type {code} is not supported"))?;
     let bytes_wanted = count.checked_mul(width(element)).ok_or("the shape is too large")?;
     let data = if proto.data_location == Some(1) {
-        from_bytes(element, &external(proto, folder, bytes_wanted)?)
+        from_bytes(element, &external(proto, files, bytes_wanted)?)
     } else if let Some(raw) = &proto.raw_data {
         if raw.len() != bytes_wanted {
             return Err(format!("shape {shape:?} of {element:?} needs {bytes_wanted} bytes, got {}", raw.len()));
@@ -118,31 +118,25 @@ fn half(bits: u16) -> f32 {
 }
 
 /// Bytes of a tensor outside of the model file.
-fn external(proto: &TensorProto, folder: Option<&Path>, wanted: usize) -> Result<Vec<u8>, String> {
+fn external(proto: &TensorProto, files: &Files, wanted: usize) -> Result<Bytes, String> {
     let entry = |key: &str| proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref());
     let number =
         |key: &str| entry(key).map(|v| v.parse::<u64>().map_err(|_| format!("external data {key} '{v}' is no number"))).transpose();
     let location = entry("location").ok_or("external data without a location")?;
-    let folder = folder.ok_or("external data needs a model read from a file")?;
+    let folder = files.folder.as_deref().ok_or("external data needs a model read from a file")?;
     let path = resolve(folder, location)?;
     let offset = number("offset")?.unwrap_or(0);
-    let show = |e: std::io::Error| format!("external data {}: {e}", path.display());
-    let mut file = File::open(&path).map_err(show)?;
-    let size = file.metadata().map_err(show)?.len();
-    let rest = size
-        .checked_sub(offset)
-        .ok_or_else(|| format!("external data offset {offset} is past the end of {} ({size} bytes)", path.display()))?;
     let length = number("length")?.unwrap_or(wanted as u64);
     if length != wanted as u64 {
         return Err(format!("external data length {length}, but the shape needs {wanted} bytes"));
     }
-    if length > rest {
-        return Err(format!("external data needs {length} bytes at offset {offset}, but {} has {size} bytes", path.display()));
-    }
-    file.seek(SeekFrom::Start(offset)).map_err(show)?;
-    let mut bytes = vec![0u8; wanted];
-    file.read_exact(&mut bytes).map_err(show)?;
-    Ok(bytes)
+    let content = files.map(&path).map_err(|e| format!("external data {}: {e}", path.display()))?;
+    let start = usize::try_from(offset).ok().filter(|&s| s <= content.len());
+    let range = start.and_then(|s| Some(s..s.checked_add(wanted).filter(|&end| end <= content.len())?));
+    let size = content.len();
+    let range = range
+        .ok_or_else(|| format!("external data needs {wanted} bytes at offset {offset}, but {} has {size} bytes", path.display()))?;
+    Ok(content.slice(range))
 }
 
 /// A file below `folder`; absolute locations and ones that climb up are refused, so that a model cannot read foreign files.
@@ -186,6 +180,6 @@ mod tests {
             raw_data: Some(vec![0u8; 8].into()),
             ..TensorProto::default()
         };
-        assert!(decode(&proto, None).unwrap_err().contains("12 bytes"));
+        assert!(decode(&proto, &Files::new(None)).unwrap_err().contains("12 bytes"));
     }
 }

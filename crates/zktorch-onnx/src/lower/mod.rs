@@ -4,9 +4,9 @@ use crate::ImportError;
 use crate::attributes::{Attributes, domain, node_error, node_name, op_name};
 use crate::builder::Builder;
 use crate::check::Opsets;
+use crate::files::Files;
 use crate::proto::NodeProto;
 use crate::schema::ML;
-use std::path::Path;
 use zktorch_float::{BinaryFn, DType, Data, EvalError, Op, Tensor, UnaryFn, ValueId};
 
 mod attention;
@@ -25,8 +25,8 @@ pub(crate) struct Ctx<'a> {
     pub node: &'a NodeProto,
     pub attrs: Attributes<'a>,
     pub opset: i64,
-    /// Folder of the model file, for tensors outside of it.
-    pub folder: Option<&'a Path>,
+    /// Files of the model, for tensors outside of it.
+    pub files: &'a Files,
     name: String,
     op: String,
     inputs: Vec<Option<ValueId>>,
@@ -41,10 +41,10 @@ pub(crate) fn lower(
     node: &NodeProto,
     inputs: Vec<Option<ValueId>>,
     opsets: Opsets,
-    folder: Option<&Path>,
+    files: &Files,
 ) -> Lowered {
     let mut ctx =
-        Ctx { builder, node, attrs: Attributes(node), opset: opsets.onnx, folder, name: node_name(node), op: op_name(node), inputs };
+        Ctx { builder, node, attrs: Attributes(node), opset: opsets.onnx, files, name: node_name(node), op: op_name(node), inputs };
     if domain(node) == ML {
         return ml::lower(&mut ctx);
     }

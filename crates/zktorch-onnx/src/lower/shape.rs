@@ -35,7 +35,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
 fn constant(ctx: &mut Ctx<'_>) -> Lowered {
     let a = ctx.attrs;
     let tensor = if let Some(t) = a.tensor("value") {
-        read(t, ctx.folder)?
+        read(t, ctx.files)?
     } else if let Some(v) = a.float("value_float") {
         Tensor::scalar(v)
     } else if let Some(v) = a.int("value_int") {
@@ -54,7 +54,7 @@ fn constant_of_shape(ctx: &mut Ctx<'_>) -> Lowered {
     let shape = ctx.const_ints(0)?.unwrap_or_default();
     let shape = ctx.sizes(&shape, "shape")?;
     let value = match ctx.attrs.tensor("value") {
-        Some(t) => read(t, ctx.folder)?,
+        Some(t) => read(t, ctx.files)?,
         None => Tensor::scalar(0.0),
     };
     ctx.ensure(value.len() == 1, || format!("the value has shape {:?}, expected one element", value.shape))?;
