@@ -1,5 +1,7 @@
 //! From a float graph to a compiled model.
 
+use crate::blocks::TablePlan;
+use crate::economy::{self, cost};
 use crate::model::{CompileReport, CompiledModel, NodeReport};
 use crate::{CompileError, CompileOptions, calibrate, lower, rewrite};
 use std::collections::HashMap;
@@ -18,17 +20,20 @@ pub fn compile(graph: &Graph, calibration: &[Vec<Tensor>], options: &CompileOpti
     options.check(graph.inputs.len(), graph.outputs.len())?;
     let mut graph = rewrite::rewrite(graph)?;
     let ranges = calibrate::calibrate(&mut graph, calibration, options.seed)?;
-    let model = build(&graph, &ranges, options)?;
-    if !options.adapt || ranges.random || model.report.table_rows * 4 < model.report.cells {
+    if !options.adapt {
+        return build(&graph, &ranges, options, &TablePlan::of_width(options.activation_bits));
+    }
+    let (model, tables) = economy::cheapest(options.activation_bits, None, |plan| build(&graph, &ranges, options, plan))?;
+    if ranges.random || model.report.table_rows * 4 < model.report.cells {
         return Ok(model);
     }
-    narrower(model, &graph, &ranges, calibration, options)
+    narrower((model, tables), &graph, &ranges, calibration, options)
 }
 
-/// Lowers the graph with the widths that the options ask for.
-fn build(graph: &Graph, ranges: &calibrate::Ranges, options: &CompileOptions) -> Result<CompiledModel, CompileError> {
+/// Lowers the graph with the widths that the options ask for and the given tables.
+fn build(graph: &Graph, ranges: &calibrate::Ranges, options: &CompileOptions, tables: &TablePlan) -> Result<CompiledModel, CompileError> {
     let formats = calibrate::formats(graph, ranges, options);
-    let lowered = lower::lower(graph, &formats, &ranges.min, options).map_err(|nodes| CompileError::Unsupported { nodes })?;
+    let lowered = lower::lower(graph, &formats, &ranges.min, options, tables).map_err(|nodes| CompileError::Unsupported { nodes })?;
     let mut built = lowered.built;
     simplify(&mut built);
     let program = &built.program;
@@ -59,7 +64,7 @@ const TRIALS: usize = 32;
 
 /// The cheapest of `model` and its narrower variants that agree with the float graph on the calibration inputs.
 fn narrower(
-    model: CompiledModel,
+    (model, tables): (CompiledModel, TablePlan),
     graph: &Graph,
     ranges: &calibrate::Ranges,
     calibration: &[Vec<Tensor>],
@@ -75,17 +80,12 @@ fn narrower(
     let least = if trials.len() < FEW { 12 } else { 0 };
     for bits in WIDTHS.filter(|b| (least..options.activation_bits).contains(b)) {
         let narrow = CompileOptions { activation_bits: bits, ..options.clone() };
-        let candidate = build(graph, ranges, &narrow)?;
+        let (candidate, _) = economy::cheapest(bits, Some(&tables), |plan| build(graph, ranges, &narrow, plan))?;
         if cost(&candidate.report) < cost(&best.report) && agrees(&candidate, trials, &references, options) {
             best = candidate;
         }
     }
     Ok(best)
-}
-
-/// Relative proving cost: every lookup and every table row costs about as much as two cells.
-fn cost(report: &CompileReport) -> usize {
-    report.cells + 2 * (report.lookups + report.table_rows)
 }
 
 fn agrees(model: &CompiledModel, inputs: &[Vec<Tensor>], references: &[Vec<Tensor>], options: &CompileOptions) -> bool {

@@ -14,6 +14,7 @@
 mod blocks;
 mod calibrate;
 mod compile;
+mod economy;
 mod error;
 mod lower;
 mod model;

@@ -25,8 +25,9 @@ pub struct CompileOptions {
     pub weight_bits: u32,
     /// Signed width of activations, 8 to 16.
     pub activation_bits: u32,
-    /// Use narrower activations where the model is so small that tables of `2^activation_bits` rows would cost more than the model
-    /// itself, as long as every calibration output keeps the cosine `adapt_cosine` with the float output and the same decision.
+    /// Spare a small model tables that would cost more than the model itself. Ranges are then checked in narrower limbs, and functions that
+    /// need no table get none; neither changes a result, except that rectified values keep the scale of their argument. Activations become
+    /// narrower too, as long as every calibration output keeps the cosine `adapt_cosine` with the float output and the same decision.
     pub adapt: bool,
     /// Least cosine that [`CompileOptions::adapt`] accepts, in millionths.
     pub adapt_cosine: u32,

@@ -34,7 +34,7 @@ pub(super) fn check_width(node: &str, what: &'static str, acc: &Accumulator) -> 
 impl Lowering {
     /// Digits of an integer in `[0, 2^bits)`, most significant first, at most `limb_bits` bits each, at least one.
     pub(crate) fn limbs(&self, bits: u32) -> Vec<Part> {
-        let width = self.limb_bits;
+        let width = self.tables.limb_bits;
         let count = bits.div_ceil(width).max(1);
         (0..count)
             .rev()
@@ -71,10 +71,11 @@ pub(super) fn decompose_rounded(ctx: &mut Lowering, node: &str, acc: &Accumulato
     ctx.builder.decompose_into(node, &acc.sizes, acc.outputs, terms, &parts, &views);
 }
 
-/// Cells for integers in `[lo, lo + 2^bits)` that a later step fills: a column of a range table, or (above 16 bits) cells that
+/// Cells for integers in `[lo, lo + 2^bits)` that a later step fills: a column of a range table, or (above
+/// [`TablePlan::value_bits`](super::TablePlan)) cells that
 /// [`check_range`] bounds.
-pub(super) fn checked_cells(ctx: &mut Lowering, shape: &[usize], lo: i64, bits: u32) -> View {
-    if bits <= 16 {
+pub(crate) fn checked_cells(ctx: &mut Lowering, shape: &[usize], lo: i64, bits: u32) -> View {
+    if bits <= ctx.tables.value_bits {
         let table = ctx.builder.range_table(lo, bits);
         ctx.builder.column_cells(table, shape).swap_remove(0)
     } else {
@@ -82,9 +83,9 @@ pub(super) fn checked_cells(ctx: &mut Lowering, shape: &[usize], lo: i64, bits: 
     }
 }
 
-/// Bounds cells from [`checked_cells`], after the step that fills them: above 16 bits, `cell - lo = Σ limbs`.
-pub(super) fn check_range(ctx: &mut Lowering, node: &str, view: &View, lo: i64, bits: u32) {
-    if bits > 16 {
+/// Bounds cells from [`checked_cells`], after the step that fills them, where no table does: `cell - lo = Σ limbs`.
+pub(crate) fn check_range(ctx: &mut Lowering, node: &str, view: &View, lo: i64, bits: u32) {
+    if bits > ctx.tables.value_bits {
         let shape = view.shape();
         let terms = vec![Term::linear(1, view.clone(), &letters(shape.len())), Term::constant(-(lo as i128))];
         ctx.builder.decompose(node, &shape, shape.len(), terms, &ctx.limbs(bits));

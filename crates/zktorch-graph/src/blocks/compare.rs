@@ -1,7 +1,7 @@
 //! Comparisons, logic and selection. Booleans are tensors of 0 and 1 at scale 0.
 
 use super::cells::{bit_length, check_width, letters};
-use super::{BlockError, Lowering, broadcast_shape, broadcast_to, unary};
+use super::{BlockError, Lowering, broadcast_shape, broadcast_to, label, unary};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Term};
 
@@ -23,15 +23,36 @@ pub(crate) enum Comparison {
 /// Differences in this range are compared by one table.
 const SIGNED_16: std::ops::Range<i128> = -(1 << 15)..1 << 15;
 
-fn by_table(ctx: &mut Lowering, node: &str, u: &Accumulator, f: &dyn Fn(f64) -> f64, name: &str) -> Result<QTensor, BlockError> {
-    let input = Format { scale: u.scale, bits: 16 };
-    unary(ctx, node, u, input, f, name, Format { scale: 0, bits: 2 })
+/// Format of a truth value.
+const FLAG: Format = Format { scale: 0, bits: 2 };
+
+/// Whether a table of the given name is to answer for the sign of `u`.
+fn has_table(ctx: &Lowering, u: &Accumulator, name: &str) -> bool {
+    let label = label(name, Format { scale: u.scale, bits: 16 }, FLAG);
+    SIGNED_16.contains(&u.lo) && SIGNED_16.contains(&u.hi) && !ctx.tables.avoids(&label)
 }
 
-/// `[u ≥ 0]` at scale 0: by a table if `u` has at most 16 bits, else `u + 2^B = 2^B·g + r`, `g ∈ {0, 1}`, `r ∈ [0, 2^B)`.
+fn by_table(ctx: &mut Lowering, node: &str, u: &Accumulator, f: &dyn Fn(f64) -> f64, name: &str) -> Result<QTensor, BlockError> {
+    let input = Format { scale: u.scale, bits: 16 };
+    unary(ctx, node, u, input, f, name, FLAG)
+}
+
+const NOT_NEGATIVE: &str = "is not negative";
+const ZERO: &str = "is zero";
+
+/// `[x ≠ 0]` at scale 0 without a table of its own.
+pub(crate) fn differs_from_zero(ctx: &mut Lowering, node: &str, x: &QTensor) -> Result<QTensor, BlockError> {
+    let u = Accumulator::of(x);
+    let above = non_negative(ctx, node, &u)?;
+    let below = non_negative(ctx, node, &u.times(-1))?;
+    let zero = logical_and(ctx, node, &above, &below)?;
+    logical_not(ctx, node, &zero)
+}
+
+/// `[u ≥ 0]` at scale 0: by a table if `u` has at most 16 bits and the program asks often enough, else `u + 2^B = 2^B·g + r`, `g ∈ {0, 1}`, `r ∈ [0, 2^B)`.
 pub(super) fn non_negative(ctx: &mut Lowering, node: &str, u: &Accumulator) -> Result<QTensor, BlockError> {
-    if SIGNED_16.contains(&u.lo) && SIGNED_16.contains(&u.hi) {
-        return by_table(ctx, node, u, &|v| (v >= 0.0) as u8 as f64, "is not negative");
+    if has_table(ctx, u, NOT_NEGATIVE) {
+        return by_table(ctx, node, u, &|v| (v >= 0.0) as u8 as f64, NOT_NEGATIVE);
     }
     check_width(node, "the difference of the operands", u)?;
     let bits = bit_length(u.hi.max(-1 - u.lo).max(1));
@@ -61,8 +82,8 @@ pub(crate) fn compare(ctx: &mut Lowering, node: &str, which: Comparison, a: &QTe
         Comparison::Less => non_negative(ctx, node, &difference(b, a, -1)?),
         Comparison::Equal => {
             let u = difference(a, b, 0)?;
-            if SIGNED_16.contains(&u.lo) && SIGNED_16.contains(&u.hi) {
-                return by_table(ctx, node, &u, &|v| (v == 0.0) as u8 as f64, "is zero");
+            if has_table(ctx, &u, ZERO) {
+                return by_table(ctx, node, &u, &|v| (v == 0.0) as u8 as f64, ZERO);
             }
             let above = non_negative(ctx, node, &u)?;
             let below = non_negative(ctx, node, &difference(b, a, 0)?)?;

@@ -107,10 +107,11 @@ fn divisor(ctx: &mut Lowering, node: &str, b: &QTensor, fine: u32) -> Result<Div
         let twice = assign(ctx, Accumulator::of(&arg).times(sign * factor as i128));
         return Ok(Divisor { twice, sign: Sign::Known(sign) });
     }
-    if b.lo >= -(1 << 15) && b.hi < 1 << 15 {
+    let label = format!("{factor}|b|, sign b");
+    if b.lo >= -(1 << 15) && b.hi < 1 << 15 && !ctx.tables.avoids(&label) {
         let range = -(1i64 << 15)..1 << 15;
         let columns = vec![range.clone().map(|v| v.abs() * factor).collect(), range.map(i64::signum).collect()];
-        let table = ctx.builder.function_table(&format!("{factor}|b|, sign b"), -(1 << 15), columns);
+        let table = ctx.builder.function_table(&label, -(1 << 15), columns);
         let mut cells = look_up(ctx, node, table, b);
         let sign = cells.swap_remove(1);
         return Ok(Divisor { twice: cells.swap_remove(0), sign: Sign::Cells(sign) });

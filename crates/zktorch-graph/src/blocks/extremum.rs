@@ -6,7 +6,7 @@ use super::{BlockError, Lowering, broadcast_shape, broadcast_to};
 use crate::tensor::{Accumulator, QTensor};
 use zktorch_program::{Digit, Part, Step, TableId, Term, View};
 
-/// Distances `d ≥ 0` in one digit of a table, or in two where they can reach 2^16.
+/// Distances `d ≥ 0` in one digit of a table, or in two where one would be too wide.
 pub(super) struct Distances {
     /// Output columns of the table of the low digit, as tensors at scale 0.
     pub low: Vec<QTensor>,
@@ -38,30 +38,33 @@ pub(super) struct DistanceCells {
 }
 
 impl DistanceCells {
-    /// The low digit's table has the given columns, made by `columns(bits)` for arguments in `[0, 2^bits)`.
+    /// The low digit's table has the given columns, made by `columns(bits)` for arguments in `[0, 2^bits)`. It has at most 16 bits, and
+    /// about `least` bits if the program uses it rarely.
     pub(super) fn new(
         ctx: &mut Lowering,
         node: &str,
         gap: Gap,
         label: &str,
         columns: &dyn Fn(u32) -> Vec<Vec<i64>>,
+        least: u32,
     ) -> Result<DistanceCells, BlockError> {
         let bits = bit_length(gap.span).max(1);
         if bits > 32 {
             return Err(BlockError::TooWide { node: node.to_string(), what: "the difference of two elements", bits });
         }
         let shape = gap.sizes[..gap.outputs].to_vec();
-        let low_bits = bits.min(16);
+        let widest = if ctx.tables.avoids(label) { least.max(bits.div_ceil(2)).min(16) } else { 16 };
+        let low_bits = bits.min(widest);
         let mut parts = vec![Part { weight: 1i128 << gap.shift, lo: 0, bits: low_bits }];
         let table = ctx.builder.function_table(label, 0, columns(low_bits));
         let low = (table, ctx.builder.column_cells(table, &shape));
         let mut views = vec![low.1[0].clone()];
         let mut high = None;
-        if bits > 16 {
-            let flags = (0..1i64 << (bits - 16)).map(|h| (h == 0) as i64).collect();
+        if bits > low_bits {
+            let flags = (0..1i64 << (bits - low_bits)).map(|h| (h == 0) as i64).collect();
             let table = ctx.builder.function_table("is zero", 0, vec![flags]);
             let cells = ctx.builder.column_cells(table, &shape);
-            parts.insert(0, Part { weight: 1i128 << (16 + gap.shift), lo: 0, bits: bits - 16 });
+            parts.insert(0, Part { weight: 1i128 << (low_bits + gap.shift), lo: 0, bits: bits - low_bits });
             views.insert(0, cells[0].clone());
             high = Some((table, cells));
         }
@@ -182,7 +185,7 @@ fn maximum_of(ctx: &mut Lowering, node: &str, u: &Accumulator, n_outputs: usize)
     let mut terms = negated(&u.terms);
     terms.push(Term::linear(1, m.view.clone(), &letters(n_outputs)));
     let gap = Gap { outputs: shape.len(), sizes: shape, terms, shift: 0, span: u.hi - u.lo };
-    let cells = DistanceCells::new(ctx, node, gap, "is zero", &is_zero)?;
+    let cells = DistanceCells::new(ctx, node, gap, "is zero", &is_zero, 1)?;
     match u.as_tensor() {
         Some(x) => ctx.builder.step(Step::Max { x: x.view, max: m.view.clone() }),
         None => cells.scratch_maximum(ctx, node, u.terms.clone(), &m.view),
@@ -241,12 +244,11 @@ fn position(ctx: &mut Lowering, node: &str, x: &QTensor, sign: i128, last: bool)
     let rows = &shape[..outer];
     let terms = vec![Term::linear(1, m.view.clone(), &all[..outer])];
     let high = signed_bits(m.lo as i128 >> bits, m.hi as i128 >> bits);
+    let mut terms = terms;
     let mut parts = vec![Part { weight: 1i128 << bits, lo: -(1i64 << (high - 1)), bits: high }];
-    if high > 16 {
-        parts = vec![
-            Part { weight: 1i128 << (bits + 16), lo: -(1i64 << (high - 17)), bits: high - 16 },
-            Part { weight: 1i128 << bits, lo: 0, bits: 16 },
-        ];
+    if high > ctx.tables.value_bits {
+        terms.push(Term::constant(1i128 << (high - 1 + bits)));
+        parts = ctx.limbs(high).into_iter().map(|p| Part { weight: p.weight << bits, ..p }).collect();
     }
     parts.push(Part { weight: 1, lo: 0, bits });
     let mut digits = ctx.builder.decompose(node, rows, outer, terms, &parts);

@@ -34,6 +34,10 @@
 //! | `divide` by a shared divisor | element | that of `requantize` | that of `requantize` |
 //! | `sqrt` | element | 5 to 10 | 4 to 8 |
 //! | `gather_rows` | element | 1 | 1 per row |
+//!
+//! [`TablePlan`] changes these figures for programs that use their tables so rarely that the tables would cost more than the values.
+//! With limbs of `w < 16` bits, `⌈s⌉` is `ceil(s/w)`; a value of `b` bits that no range table holds is `ceil(b/w)` more cells and
+//! `ceil(b/w) - 1` more lookups; `relu` has `2 + ⌈b-1⌉ + ⌈s⌉` cells and `1 + ⌈b-1⌉ + ⌈s⌉` lookups per element and no table of its own.
 
 mod accumulator;
 mod cells;
@@ -43,12 +47,15 @@ mod error;
 mod extremum;
 mod gather;
 mod normalise;
+mod plan;
+mod relu;
 mod requantize;
 mod softmax;
 mod unary;
 
 pub(crate) use accumulator::{broadcast_shape, broadcast_to};
-pub(crate) use compare::{Comparison, compare, logical_and, logical_not, logical_or, logical_xor, where_select};
+pub(crate) use cells::{check_range, checked_cells};
+pub(crate) use compare::{Comparison, compare, differs_from_zero, logical_and, logical_not, logical_or, logical_xor, where_select};
 pub(crate) use divide::{divide, sqrt};
 pub use error::BlockError;
 #[cfg(test)]
@@ -56,11 +63,13 @@ pub(crate) use extremum::reduce_min;
 pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max};
 pub(crate) use gather::gather_rows;
 pub(crate) use normalise::{Affine, Norm, normalise};
+pub(crate) use plan::TablePlan;
+pub(crate) use relu::relu;
 pub(crate) use requantize::requantize;
 #[cfg(test)]
 pub(crate) use softmax::softmax;
 pub(crate) use softmax::{log_softmax, softmax_of, softmax_weights};
-pub(crate) use unary::unary;
+pub(crate) use unary::{label, unary};
 
 use zktorch_program::Builder;
 
@@ -69,13 +78,13 @@ use zktorch_program::Builder;
 pub(crate) struct Lowering {
     /// The program under construction.
     pub builder: Builder,
-    /// Widest limb of a decomposition, 8 to 16 bits: small programs do not want tables of 2^16 rows.
-    pub limb_bits: u32,
+    /// Which tables the program may use.
+    pub tables: TablePlan,
 }
 
 impl Default for Lowering {
     fn default() -> Lowering {
-        Lowering { builder: Builder::new(), limb_bits: 16 }
+        Lowering { builder: Builder::new(), tables: TablePlan::default() }
     }
 }
 

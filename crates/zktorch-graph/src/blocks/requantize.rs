@@ -7,7 +7,7 @@ use zktorch_program::{Part, Term};
 
 /// `y = floor(acc / 2^s + 1/2)` with `s = acc.scale - out.scale`, as cells of format `out` (`bits ≤ 32`).
 ///
-/// `s > 0`: `acc + 2^(s-1) = y·2^s + r`, `y` in a signed range table, `r ∈ [0, 2^s)` in limbs of at most 16 bits. `s ≤ 0`: `y = acc·2^-s`
+/// `s > 0`: `acc + 2^(s-1) = y·2^s + r`, `y` in a signed range table or `y - lo` in limbs, `r ∈ [0, 2^s)` in limbs. `s ≤ 0`: `y = acc·2^-s`
 /// exactly, without a lookup where the bounds of `acc` fit the format. A tensor that has the format already is returned as it is.
 /// A value outside the format is an error of execution that names the node.
 pub(crate) fn requantize(ctx: &mut Lowering, node: &str, acc: &Accumulator, out: Format) -> Result<QTensor, BlockError> {
@@ -46,23 +46,25 @@ pub(crate) fn requantize(ctx: &mut Lowering, node: &str, acc: &Accumulator, out:
     }
     let shape = acc.shape().to_vec();
     let y = QTensor { view: checked_cells(ctx, &shape, out.lo(), out.bits), scale: out.scale, lo: out.lo(), hi: out.hi() };
-    if out.bits <= 16 {
+    if out.bits <= ctx.tables.value_bits {
         let top = [Top { part: Part { weight: 1, lo: out.lo(), bits: out.bits }, view: y.view.clone() }];
         decompose_rounded(ctx, node, acc, s, &top);
     } else {
-        // A wide result is a sum of two digits, each with its own table; the sum gets a cell because a tensor is one view.
-        let high = Part { weight: 1 << 16, lo: out.lo() >> 16, bits: out.bits - 16 };
-        let low = Part { weight: 1, lo: 0, bits: 16 };
-        let tops: Vec<Top> = [high, low]
+        // A wide result, less its smallest value, is a sum of limbs; the sum gets a cell because a tensor is one view.
+        let tops: Vec<Top> = ctx
+            .limbs(out.bits)
             .into_iter()
             .map(|part| {
                 let table = ctx.builder.range_table(part.lo, part.bits);
                 Top { part, view: ctx.builder.column_cells(table, &shape).swap_remove(0) }
             })
             .collect();
-        decompose_rounded(ctx, node, acc, s, &tops);
+        let mut lifted = acc.clone();
+        lifted.add_constant(-(out.lo() as i128) << s);
+        decompose_rounded(ctx, node, &lifted, s, &tops);
         let all = letters(shape.len());
-        let terms = tops.iter().map(|t| Term::linear(t.part.weight, t.view.clone(), &all)).collect();
+        let mut terms: Vec<Term> = tops.iter().map(|t| Term::linear(t.part.weight, t.view.clone(), &all)).collect();
+        terms.push(Term::constant(out.lo() as i128));
         ctx.builder.assign_into(node, &shape, shape.len(), terms, &y.view, y.lo, y.hi);
     }
     Ok(y)

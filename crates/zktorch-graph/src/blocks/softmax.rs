@@ -229,16 +229,18 @@ fn exponentials(
     let scale = input.scale;
     let table = move |digits: u32| exponential_columns(digits, scale, bits, mask.is_some());
     let label = format!("exp(-d·2^-{scale})·2^{bits}");
+    // exp(-16)·2^22 rounds to 0, and so does the exponential of the last row below.
+    let least = (scale + if scale < 6 { 5 } else { 4 }).clamp(1, 16) as u32;
     let tensor = acc.as_tensor().filter(|_| scores.shift == 0);
     let cells = match (mask, tensor) {
         (Some(mask), Some(x)) => {
             let masked = Masked::new(ctx, node, &x, mask)?;
-            let cells = DistanceCells::new(ctx, node, masked.gap(&x, &maximum, scores.span()), &label, &table)?;
+            let cells = DistanceCells::new(ctx, node, masked.gap(&x, &maximum, scores.span()), &label, &table, least)?;
             cells.scratch_maximum(ctx, node, masked.lowered(&x), &maximum.view);
             cells
         }
         (_, tensor) => {
-            let cells = DistanceCells::new(ctx, node, scores.gap(&maximum), &label, &table)?;
+            let cells = DistanceCells::new(ctx, node, scores.gap(&maximum), &label, &table, least)?;
             match tensor {
                 Some(x) => ctx.builder.step(Step::Max { x: x.view, max: maximum.view.clone() }),
                 None => cells.scratch_maximum(ctx, node, scores.rounded(), &maximum.view),

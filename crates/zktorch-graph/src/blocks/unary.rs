@@ -51,8 +51,7 @@ pub(crate) fn unary(
     let s = shift.max(0) as u32;
     let domain = domain(acc, s, input);
     let column = tabulate(&domain, input.scale, f, out);
-    let label = format!("{name} 2^-{} -> 2^-{}", input.scale, out.scale);
-    let table = ctx.builder.function_table(&label, domain.lo, vec![column]);
+    let table = ctx.builder.function_table(&label(name, input, out), domain.lo, vec![column]);
     let (lo, hi) = ctx.builder.table_ref(table).bounds(1).unwrap_or((0, 0));
     if s == 0
         && let Some(x) = acc.as_tensor()
@@ -66,8 +65,13 @@ pub(crate) fn unary(
     Ok(QTensor { view: columns.swap_remove(1), scale: out.scale, lo, hi })
 }
 
+/// The name of a function's table.
+pub(crate) fn label(name: &str, input: Format, out: Format) -> String {
+    format!("{name} 2^-{} -> 2^-{}", input.scale, out.scale)
+}
+
 /// The arguments that the accumulator can have after a shift by `s`, within the format, as a power of two of rows.
-fn domain(acc: &Accumulator, s: u32, input: Format) -> Part {
+pub(super) fn domain(acc: &Accumulator, s: u32, input: Format) -> Part {
     let half = if s > 0 { 1i128 << (s - 1) } else { 0 };
     let clamp = |v: i128| ((v + half) >> s).clamp(input.lo() as i128, input.hi() as i128);
     let (lo, hi) = (clamp(acc.lo), clamp(acc.hi));

@@ -148,6 +148,9 @@ impl Lower<'_> {
             }
             _ => {}
         }
+        if f == UnaryFn::Relu && self.relu(node, x, out, "Relu")? {
+            return Ok(());
+        }
         let name = format!("{f:?}");
         let scale = self.argument_format(x)?.scale;
         let values = self.function_values(f, scale)?;
@@ -184,17 +187,41 @@ impl Lower<'_> {
         Ok(input)
     }
 
+    /// What a function of `x` is applied to: an accumulator that waits for its rescaling, or cells.
+    fn argument(&mut self, x: ValueId, scale: i32) -> Result<Accumulator, LowerError> {
+        Ok(match self.values[x.0].clone() {
+            Some(Value::Acc(p)) => self.with_common_remainder(p.acc, scale),
+            _ => Accumulator::of(&self.cells(x)?),
+        })
+    }
+
+    /// Format of a function table's values.
+    fn result_format(&self, out: ValueId) -> Format {
+        match self.graph.value(out).dtype {
+            DType::F32 => self.format(out),
+            _ => Format { scale: 0, bits: 16 },
+        }
+    }
+
+    /// `max(x, 0)` without a table, if its table, of which `name` is the function's name, would be used too rarely.
+    fn relu(&mut self, node: &Node, x: ValueId, out: ValueId, name: &str) -> Result<bool, LowerError> {
+        let input = self.argument_format(x)?;
+        if self.graph.value(out).dtype != DType::F32 || !self.ctx.tables.avoids(&blocks::label(name, input, self.format(out))) {
+            return Ok(false);
+        }
+        let acc = self.argument(x, input.scale)?;
+        let q = blocks::relu(&mut self.ctx, &node.name, &acc, input)?;
+        let shape = self.shape(out).to_vec();
+        let q = self.reshaped(&node.name, q, &shape)?;
+        self.set_cells(out, q)?;
+        Ok(true)
+    }
+
     /// A function table on `x`, sharing its rescaling if it is an accumulator.
     pub(super) fn table(&mut self, node: &Node, x: ValueId, out: ValueId, f: &dyn Fn(f64) -> f64, name: &str) -> Result<(), LowerError> {
         let input = self.argument_format(x)?;
-        let acc = match self.values[x.0].clone() {
-            Some(Value::Acc(p)) => self.with_common_remainder(p.acc, input.scale),
-            _ => Accumulator::of(&self.cells(x)?),
-        };
-        let mut format = self.format(out);
-        if self.graph.value(out).dtype != DType::F32 {
-            format = Format { scale: 0, bits: 16 };
-        }
+        let acc = self.argument(x, input.scale)?;
+        let format = self.result_format(out);
         let q = blocks::unary(&mut self.ctx, &node.name, &acc, input, f, name, format)?;
         let shape = self.shape(out).to_vec();
         let q = self.reshaped(&node.name, q, &shape)?;
@@ -234,8 +261,12 @@ impl Lower<'_> {
                     if let Some(bound) = bound.as_ref().and_then(uniform)
                         && self.shape(x) == self.shape(out)
                     {
+                        let name = format!("max {bound}");
+                        if f == BinaryFn::Max && bound == 0.0 && self.relu(node, x, out, &name)? {
+                            return Ok(());
+                        }
                         return if f == BinaryFn::Max {
-                            self.table(node, x, out, &|v| v.max(bound), &format!("max {bound}"))
+                            self.table(node, x, out, &|v| v.max(bound), &name)
                         } else {
                             self.table(node, x, out, &|v| v.min(bound), &format!("min {bound}"))
                         };
@@ -337,11 +368,21 @@ impl Lower<'_> {
         }
     }
 
+    fn avoids_truth_table(&mut self, x: ValueId, out: ValueId) -> Result<bool, LowerError> {
+        let input = self.argument_format(x)?;
+        Ok(self.ctx.tables.avoids(&blocks::label("bool", input, self.result_format(out))))
+    }
+
     pub(super) fn cast(&mut self, node: &Node, to: DType) -> Result<(), LowerError> {
         let x = self.operand(node, 0)?;
         let out = node.outputs[0];
         match (self.graph.value(x).dtype, to) {
             (DType::F32, DType::I64) => self.table(node, x, out, &libm::trunc, "trunc"),
+            (DType::F32 | DType::I64, DType::Bool) if self.avoids_truth_table(x, out)? => {
+                let q = self.cells(x)?;
+                let q = blocks::differs_from_zero(&mut self.ctx, &node.name, &q)?;
+                self.set_cells(out, q)
+            }
             (DType::F32 | DType::I64, DType::Bool) => self.table(node, x, out, &|v| f64::from(u8::from(v != 0.0)), "bool"),
             _ => self.alias(node, x, out),
         }

@@ -1,6 +1,7 @@
 //! Inputs and outputs of the program.
 
 use super::{Lower, LowerError, unsupported};
+use crate::blocks;
 use crate::model::{Element, IoInfo};
 use crate::{QTensor, Visibility};
 use zktorch_float::{DType, ValueId};
@@ -46,17 +47,21 @@ impl Lower<'_> {
                 let terms = vec![Term::linear(1, statement, &letters)];
                 self.ctx.builder.assign(&name, &shape, shape.len(), terms, lo, hi)
             }
-            Visibility::Private | Visibility::Committed => {
-                let table = builder.range_table(lo, bits);
-                let view = if visibility == Visibility::Private {
-                    builder.column_cells(table, &shape).swap_remove(0)
-                } else {
-                    let view = builder.committed_cells(&name, &shape, lo, hi);
-                    let column = vec![view.clone()];
-                    builder.lookup(&name, table, column, shape.len());
-                    view
-                };
+            Visibility::Private => {
+                let view = blocks::checked_cells(&mut self.ctx, &shape, lo, bits);
+                self.ctx.builder.step(Step::Input { input: i, name: name.clone(), view: view.clone(), lo, hi });
+                blocks::check_range(&mut self.ctx, &name, &view, lo, bits);
+                view
+            }
+            Visibility::Committed => {
+                let view = builder.committed_cells(&name, &shape, lo, hi);
                 builder.step(Step::Input { input: i, name: name.clone(), view: view.clone(), lo, hi });
+                if bits <= self.ctx.tables.value_bits {
+                    let table = self.ctx.builder.range_table(lo, bits);
+                    self.ctx.builder.lookup(&name, table, vec![view.clone()], shape.len());
+                } else {
+                    blocks::check_range(&mut self.ctx, &name, &view, lo, bits);
+                }
                 view
             }
         };

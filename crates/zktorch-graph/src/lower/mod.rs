@@ -11,7 +11,7 @@ mod linear;
 mod movement;
 mod nonlinear;
 
-use crate::blocks::{self, BlockError, Lowering};
+use crate::blocks::{self, BlockError, Lowering, TablePlan};
 use crate::error::UnsupportedNode;
 use crate::model::IoInfo;
 use crate::{Accumulator, CompileOptions, Format, QTensor};
@@ -95,7 +95,13 @@ pub(crate) struct Lowered {
 }
 
 /// Lowers the whole graph, or lists every node that cannot be lowered.
-pub(crate) fn lower(graph: &Graph, formats: &[Format], minima: &[f64], options: &CompileOptions) -> Result<Lowered, Vec<UnsupportedNode>> {
+pub(crate) fn lower(
+    graph: &Graph,
+    formats: &[Format],
+    minima: &[f64],
+    options: &CompileOptions,
+    tables: &TablePlan,
+) -> Result<Lowered, Vec<UnsupportedNode>> {
     let consumers = graph.consumers();
     let reader = consumers
         .iter()
@@ -121,7 +127,7 @@ pub(crate) fn lower(graph: &Graph, formats: &[Format], minima: &[f64], options: 
         reader,
         constants: Constants::default(),
         functions: std::collections::HashMap::new(),
-        ctx: Lowering { limb_bits: options.activation_bits.clamp(8, 16), ..Lowering::new() },
+        ctx: Lowering { tables: tables.clone(), ..Lowering::new() },
         warnings: Vec::new(),
     };
     let mut failures = Vec::new();
@@ -188,7 +194,7 @@ impl Lower<'_> {
     /// remainder table.
     fn with_common_remainder(&self, acc: Accumulator, scale: i32) -> Accumulator {
         let shift = acc.scale - scale;
-        let common = self.ctx.limb_bits;
+        let common = self.ctx.tables.limb_bits;
         let wanted = match shift {
             3.. if acc.as_tensor().is_none() => (shift as u32).next_multiple_of(common) as i32,
             _ => shift,

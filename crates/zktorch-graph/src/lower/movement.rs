@@ -270,7 +270,7 @@ impl Lower<'_> {
             }
             _ => false,
         };
-        if format.bits > 16 || !ids.iter().all(|id| fits(self, id)) {
+        if format.bits > self.ctx.tables.value_bits || !ids.iter().all(|id| fits(self, id)) {
             return Ok(None);
         }
         let shape = self.shape(node.outputs[0]).to_vec();
