@@ -23,7 +23,10 @@ pub fn bench(args: &args::Bench, common: Common, ui: &Ui) -> Result<Outcome, Fai
             return Err(Failure::Usage {
                 code: "E0904",
                 message: format!("'{name}' is neither a named model nor a file"),
-                help: format!("named models are {}; anything else is the path of an .onnx file", models::NAMES.join(", ")),
+                help: format!(
+                    "named models are {}; anything else is the path of an .onnx file",
+                    [&models::NAMES[..], &models::LARGE].concat().join(", ")
+                ),
             });
         }
     }
