@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod elementwise;
+mod narrow;
 mod reductions;
