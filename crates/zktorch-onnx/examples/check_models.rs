@@ -98,7 +98,7 @@ fn symbols(file: &Path, inputs: &Arrays) -> Result<BTreeMap<String, usize>, Box<
         let shape = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.shape.as_ref());
         for (axis, (dim, &size)) in shape.iter().flat_map(|s| &s.dim).zip(&tensor.shape).enumerate() {
             let unnamed = || format!("{}.{axis}", input.name.as_deref().unwrap_or(""));
-            dims.insert(dim.dim_param.clone().unwrap_or_else(unnamed), size);
+            dims.insert(dim.dim_param.clone().filter(|d| !d.is_empty()).unwrap_or_else(unnamed), size);
         }
     }
     Ok(dims)

@@ -44,6 +44,30 @@ fn list(items: &[Unsupported]) -> String {
     text
 }
 
+/// A dimension of an input whose size the file leaves open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenDim {
+    /// The input.
+    pub input: String,
+    /// The axis.
+    pub axis: usize,
+    /// Name of the size: the model's symbol, or `INPUT.AXIS` if there is none.
+    pub dim: String,
+}
+
+/// The options that give all sizes, each once.
+fn flags(open: &[OpenDim]) -> String {
+    let mut flags: Vec<String> = open.iter().map(|d| format!("--dim {}=N", d.dim)).collect();
+    let mut seen = std::collections::HashSet::new();
+    flags.retain(|f| seen.insert(f.clone()));
+    flags.join(" ")
+}
+
+fn unnamed(open: &[OpenDim]) -> &'static str {
+    let unnamed = open.iter().any(|d| d.dim == format!("{}.{}", d.input, d.axis));
+    if unnamed { " (INPUT.AXIS stands for a dimension without a name; axes count from 0)" } else { "" }
+}
+
 /// A model that cannot be imported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,15 +99,26 @@ pub enum ImportError {
     /// Operators or attributes that are not known; all of the model at once.
     #[error("{} unsupported item(s):{}", .0.len(), list(.0))]
     Unsupported(Vec<Unsupported>),
-    /// A symbolic size has no value.
-    #[error("input '{input}': axis {axis} has the symbolic size '{dim}'; give it with --dim {dim}=N")]
-    MissingDim {
-        /// The input.
-        input: String,
-        /// The axis.
-        axis: usize,
-        /// Name of the size, or `INPUT.AXIS` if the model does not name it.
-        dim: String,
+    /// Sizes of the inputs that neither the file nor the options say; all of the model at once.
+    #[error("the file leaves open the size of {}; give {}{}", .0.iter().map(|d| format!("input '{}' axis {}", d.input, d.axis)).collect::<Vec<_>>().join(", "), flags(.0), unnamed(.0))]
+    MissingDims(Vec<OpenDim>),
+    /// A size is given for a dimension that the model does not have.
+    #[error("the model has no dimension '{name}'; its symbolic dimensions are: {}", if .known.is_empty() { "(none, all sizes are fixed)".to_owned() } else { .known.join(", ") })]
+    UnknownDim {
+        /// The name given.
+        name: String,
+        /// Names of the model's open dimensions.
+        known: Vec<String>,
+    },
+    /// Two different sizes for one dimension.
+    #[error("dimension '{name}' is {size} in the model or in another option, but {given} is given")]
+    DimConflict {
+        /// The name given.
+        name: String,
+        /// The size that is known.
+        size: usize,
+        /// The size given.
+        given: usize,
     },
     /// An input has a type that the importer does not know.
     #[error("input '{input}': {reason}")]

@@ -3,19 +3,20 @@
 use crate::attributes::{Attributes, node_error, node_name};
 use crate::builder::Builder;
 use crate::check::{self, MAX_DEPTH, Opsets};
-use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::files::{self, Files};
-use crate::{ImportError, lower, patterns, tensor};
+use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::{ImportError, dims, lower, patterns, tensor};
 use bytes::Bytes;
 use prost::Message;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use zktorch_float::{DType, Data, Graph, Op, Tensor, UnaryFn, ValueId};
 
 /// What the file does not say.
 #[derive(Debug, Clone, Default)]
 pub struct ImportOptions {
-    /// Sizes for symbolic dimensions of the inputs, by symbol. A dimension without a symbol goes by `INPUT.AXIS`.
+    /// Sizes for symbolic dimensions of the inputs, by symbol. A dimension without a symbol goes by `INPUT.AXIS`; so may any other.
+    /// A name that the model does not have is an error.
     pub dims: BTreeMap<String, usize>,
 }
 
@@ -88,13 +89,12 @@ impl Importer {
     /// Initializers and inputs. An input with an initializer of the same name is a constant (old files list all weights so).
     fn inputs(&mut self, proto: &GraphProto, options: &ImportOptions, scope: &mut Scope<'_>) -> Result<(), ImportError> {
         self.initializers(proto, scope)?;
-        let constants: HashSet<String> = scope.names.keys().cloned().collect();
-        for (index, input) in proto.input.iter().enumerate() {
+        let inputs: Vec<&ValueInfoProto> =
+            proto.input.iter().filter(|i| !scope.names.contains_key(i.name.as_deref().unwrap_or(""))).collect();
+        let shapes = dims::shapes(&inputs, &options.dims)?;
+        for (index, (input, shape)) in inputs.into_iter().zip(shapes).enumerate() {
             let name = input.name.as_deref().unwrap_or("");
-            if constants.contains(name) {
-                continue;
-            }
-            let sample = sample(input, options, index as u64)?;
+            let sample = sample(input, shape, index as u64)?;
             let id = self.builder.input(name, sample);
             scope.define(name, id)?;
         }
@@ -286,23 +286,11 @@ fn read_names<'a>(node: &'a NodeProto, names: &mut Vec<&'a str>, depth: usize) {
 const MAX_INPUT: usize = 1 << 28;
 
 /// A value for an input: normal floats, and zeros for integers so that they are valid indices. Only its shape and type matter.
-fn sample(input: &ValueInfoProto, options: &ImportOptions, seed: u64) -> Result<Tensor, ImportError> {
+fn sample(input: &ValueInfoProto, shape: Vec<usize>, seed: u64) -> Result<Tensor, ImportError> {
     let name = input.name.as_deref().unwrap_or("");
     let fail = |reason: &str| ImportError::Input { input: name.to_owned(), reason: reason.to_owned() };
-    let info = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
-    let info = info.ok_or_else(|| fail("only dense tensors are supported"))?;
-    let dtype = tensor::dtype(info.elem_type.unwrap_or(0)).map_err(|e| fail(&e))?;
-    let dims = info.shape.as_ref().ok_or_else(|| fail("the number of axes is unknown"))?;
-    let mut shape = Vec::with_capacity(dims.dim.len());
-    for (axis, dim) in dims.dim.iter().enumerate() {
-        let fixed = dim.dim_value.and_then(|v| usize::try_from(v).ok()).filter(|&v| v > 0);
-        let symbol = match dim.dim_param.as_deref() {
-            Some(symbol) if !symbol.is_empty() => symbol.to_owned(),
-            _ => format!("{name}.{axis}"),
-        };
-        let size = fixed.or_else(|| options.dims.get(&symbol).copied());
-        shape.push(size.ok_or_else(|| ImportError::MissingDim { input: name.to_owned(), axis, dim: symbol })?);
-    }
+    let element = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.elem_type);
+    let dtype = tensor::dtype(element.unwrap_or(0)).map_err(|e| fail(&e))?;
     let count = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s).filter(|&n| n <= MAX_INPUT));
     let count = count.ok_or_else(|| fail(&format!("shape {shape:?} is too large")))?;
     let data = match dtype {

@@ -15,6 +15,7 @@
 mod attributes;
 mod builder;
 mod check;
+mod dims;
 mod error;
 mod files;
 mod import;
@@ -24,7 +25,7 @@ pub mod proto;
 mod schema;
 mod tensor;
 
-pub use error::{ImportError, Unsupported};
+pub use error::{ImportError, OpenDim, Unsupported};
 pub use import::{ImportOptions, import, import_bytes};
 pub use schema::{Operator, supported_operators};
 #[doc(no_inline)]

@@ -134,8 +134,8 @@ fn external(proto: &TensorProto, files: &Files, wanted: usize) -> Result<Bytes, 
     let start = usize::try_from(offset).ok().filter(|&s| s <= content.len());
     let range = start.and_then(|s| Some(s..s.checked_add(wanted).filter(|&end| end <= content.len())?));
     let size = content.len();
-    let range = range
-        .ok_or_else(|| format!("external data needs {wanted} bytes at offset {offset}, but {} has {size} bytes", path.display()))?;
+    let range =
+        range.ok_or_else(|| format!("external data needs {wanted} bytes at offset {offset}, but {} has {size} bytes", path.display()))?;
     Ok(content.slice(range))
 }
 

@@ -50,11 +50,29 @@ fn weights_are_marked_and_structure_is_not() {
 fn symbolic_sizes_must_be_bound() {
     let model = Model::new(13).input("x", &["batch", "3"]).node("Relu", "x", "y", vec![]).output("y");
     let error = model.try_import().unwrap_err();
-    assert!(matches!(&error, ImportError::MissingDim { input, axis: 0, dim } if input == "x" && dim == "batch"));
-    assert!(error.to_string().contains("--dim batch=N"));
+    assert!(matches!(&error, ImportError::MissingDims(open) if open[0].input == "x" && open[0].axis == 0 && open[0].dim == "batch"));
+    assert!(error.to_string().ends_with("give --dim batch=N"));
     let dims = BTreeMap::from([("batch".to_owned(), 5)]);
     let graph = import_bytes(model.encode(), &ImportOptions { dims }).unwrap();
     assert_eq!(graph.value(graph.outputs[0]).shape, [5, 3]);
+}
+
+#[test]
+fn all_missing_and_unused_sizes_are_named() {
+    let model = Model::new(13).input("x", &["batch", "3"]).input("y", &["batch", ""]).node("Add", "x y", "z", vec![]).output("z");
+    let text = model.try_import().unwrap_err().to_string();
+    assert!(text.contains("give --dim batch=N --dim y.1=N (INPUT.AXIS"), "{text}");
+    let import = |dims: &[(&str, usize)]| {
+        let dims = dims.iter().map(|&(d, n)| (d.to_owned(), n)).collect();
+        import_bytes(model.encode(), &ImportOptions { dims })
+    };
+    assert!(import(&[("batch", 2), ("y.1", 3)]).is_ok());
+    assert!(import(&[("x.0", 2), ("y.0", 2), ("y.1", 3), ("x.1", 3)]).is_ok());
+    let text = import(&[("batch", 2), ("y.1", 3), ("seq", 4)]).unwrap_err().to_string();
+    assert!(text.contains("no dimension 'seq'") && text.ends_with("batch, y.1"), "{text}");
+    for conflict in [[("batch", 2), ("y.1", 3), ("x.1", 4)], [("batch", 2), ("y.1", 3), ("x.0", 4)]] {
+        assert!(matches!(import(&conflict), Err(ImportError::DimConflict { given: 4, .. })));
+    }
 }
 
 #[test]

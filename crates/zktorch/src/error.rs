@@ -263,7 +263,7 @@ impl Error {
                 ImportError::NotOnnx(_) => "E0102",
                 ImportError::Opset { .. } => "E0103",
                 ImportError::Unsupported(_) => "E0104",
-                ImportError::MissingDim { .. } => "E0105",
+                ImportError::MissingDims(_) | ImportError::UnknownDim { .. } | ImportError::DimConflict { .. } => "E0105",
                 ImportError::Input { .. } => "E0106",
                 ImportError::Tensor { .. } => "E0107",
                 ImportError::Node { .. } => "E0108",
@@ -305,8 +305,15 @@ impl Error {
                 ImportError::Unsupported(_) => {
                     "`zktorch check MODEL.onnx` lists everything; export with another opset, or replace these operators"
                 }
-                ImportError::MissingDim { dim, .. } => {
-                    return Some(format!("proofs are about fixed shapes: choose one, for example --dim {dim}=1"));
+                ImportError::MissingDims(open) => {
+                    let mut flags: Vec<String> = open.iter().map(|d| format!("--dim {}=1", d.dim)).collect();
+                    let mut seen = std::collections::HashSet::new();
+                    flags.retain(|f| seen.insert(f.clone()));
+                    return Some(format!("proofs are about fixed shapes: choose them, for example {}", flags.join(" ")));
+                }
+                ImportError::UnknownDim { known, .. } if known.is_empty() => "leave out --dim",
+                ImportError::UnknownDim { .. } | ImportError::DimConflict { .. } => {
+                    "give each symbolic dimension one size with --dim NAME=N; one without a name is written INPUT.AXIS"
                 }
                 _ => "check the model with onnx.checker.check_model, or export it again",
             },

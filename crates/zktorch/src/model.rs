@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zktorch_float::{Graph, Tensor};
 use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, RunOutput, Visibility};
-use zktorch_onnx::{ImportError, ImportOptions};
+use zktorch_onnx::{ImportError, ImportOptions, OpenDim};
 
 /// An ONNX model as imported: a float graph with fixed shapes.
 #[derive(Debug, Clone)]
@@ -92,12 +92,13 @@ impl OnnxModel {
         let mut dims = BTreeMap::new();
         loop {
             match OnnxModel::read(path, &dims) {
-                Err(Error::Import { file, source: ImportError::MissingDim { input, axis, dim } }) => {
-                    let size = specs.iter().find(|s| s.name == input).and_then(|s| s.shape.get(axis)).copied();
-                    match size {
-                        Some(size) if dims.insert(dim.clone(), size).is_none() => {}
-                        _ => return Err(Error::Import { file, source: ImportError::MissingDim { input, axis, dim } }),
+                Err(Error::Import { file, source: ImportError::MissingDims(open) }) => {
+                    let size = |d: &OpenDim| specs.iter().find(|s| s.name == d.input)?.shape.get(d.axis).copied();
+                    let found: Vec<(String, usize)> = open.iter().filter_map(|d| Some((d.dim.clone(), size(d)?))).collect();
+                    if found.is_empty() {
+                        return Err(Error::Import { file, source: ImportError::MissingDims(open) });
                     }
+                    dims.extend(found);
                 }
                 other => return other,
             }

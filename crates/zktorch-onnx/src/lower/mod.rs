@@ -36,13 +36,7 @@ pub(crate) struct Ctx<'a> {
 pub(crate) type Lowered = Result<Vec<ValueId>, ImportError>;
 
 /// Adds `node` to the graph. Returns its results; there may be fewer than the node has names for if they are not supported.
-pub(crate) fn lower(
-    builder: &mut Builder,
-    node: &NodeProto,
-    inputs: Vec<Option<ValueId>>,
-    opsets: Opsets,
-    files: &Files,
-) -> Lowered {
+pub(crate) fn lower(builder: &mut Builder, node: &NodeProto, inputs: Vec<Option<ValueId>>, opsets: Opsets, files: &Files) -> Lowered {
     let mut ctx =
         Ctx { builder, node, attrs: Attributes(node), opset: opsets.onnx, files, name: node_name(node), op: op_name(node), inputs };
     if domain(node) == ML {
