@@ -4,7 +4,7 @@ use crate::circuit::Lc;
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{
     Fr,
-    mle::eq_table,
+    mle::{eq_table, sum_of_eq_below},
     small::{SmallAccumulator, dot_small},
 };
 use zktorch_program::{Axis, Program, Source, View};
@@ -80,10 +80,16 @@ pub fn resolve<'a>(program: &'a Program, publics: &'a [Vec<i64>], view: &View) -
     }
 }
 
-/// `Σ_{i in box} Π_d w_d(i_d) · values[offset + Σ stride·i]` by direct summation. Cost: one small multiplication per index.
+/// `Σ_{i in box} Π_d w_d(i_d) · values[offset + Σ stride·i]` by direct summation. Cost: one small multiplication per index; axes of stride 0 cost
+/// nothing, however long.
 pub fn weighted_sum(values: &[i64], offset: usize, axes: &[(Axis, Weight)]) -> Fr {
-    let axes: Vec<(Axis, Vec<Fr>)> = axes.iter().map(|(axis, weight)| (*axis, weight.table(axis.size))).collect();
-    Window::new(axes).sum(values, offset)
+    let repeated = axes.iter().filter(|(axis, _)| axis.stride == 0).map(|(axis, weight)| match weight {
+        Weight::Eq(point) => sum_of_eq_below(point, axis.size),
+        Weight::Ones => Fr::from(axis.size as u64),
+    });
+    let scale: Fr = repeated.product();
+    let moving = axes.iter().filter(|(axis, _)| axis.stride != 0);
+    scale * Window::new(moving.map(|(axis, weight)| (*axis, weight.table(axis.size))).collect()).sum(values, offset)
 }
 
 /// A weighted window, prepared for summation at many offsets.

@@ -59,8 +59,10 @@ impl VerifyingKey {
         if key.encode() != bytes {
             return Err(bad("its encoding is not canonical"));
         }
-        zktorch_program::audit(&key.program).map_err(|e| VerifyError::Key(e.to_string()))?;
         let program = &key.program;
+        program.validate().map_err(|e| VerifyError::Key(e.to_string()))?;
+        crate::limits::check(program)?;
+        zktorch_program::audit(program).map_err(|e| VerifyError::Key(e.to_string()))?;
         let counts = key.matrix_rows.len() == program.matrices.len()
             && key.params_rows.len() == program.params_len.div_ceil(1 << program.row_bits)
             && key.matrix_rows.iter().zip(&program.matrices).all(|(r, m)| r.len() == matrix_row_count(&m.shape, program.row_bits));
@@ -193,7 +195,7 @@ pub(crate) fn padded_matrix(shape: &[usize], values: &[i32]) -> Vec<i64> {
 mod setup {
     use super::*;
     use crate::party::random_scalar;
-    use rand_core::{CryptoRng, RngCore};
+    use rand_core::CryptoRng;
     use zktorch_algebra::{G1Projective, msm};
     use zktorch_program::Parameters;
 
@@ -244,9 +246,10 @@ mod setup {
         program: &Program,
         parameters: &Parameters,
         srs: &pcs::Srs,
-        rng: &mut (impl RngCore + CryptoRng),
+        rng: &mut impl CryptoRng,
     ) -> Result<(ProvingKey, VerifyingKey), SetupError> {
         zktorch_program::audit(program).map_err(|e| SetupError::Audit(e.to_string()))?;
+        crate::limits::check(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         check(program, parameters)?;
         let needed = crate::proof::required_srs_size(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         if srs.g1.len() < needed {

@@ -10,6 +10,7 @@ pub mod decider;
 mod error;
 pub mod identities;
 mod keys;
+mod limits;
 pub mod lookup;
 pub mod opening;
 pub mod party;

@@ -11,7 +11,7 @@
 //! | 3 | sumcheck of `Σ_j σ^j Σ_x u_j(x) eq(lo_j, x)` | | |
 //! | 4 | hidden `ũ_j(r†)` and `g̃(r†)` | end of the sumcheck, in the circuit; draws `σ'` | |
 //! | 5 | `v = g̃(r†) + Σ_j σ'^(j+1) ũ_j(r†)` in the clear | the same, in the circuit; a public claim on `C_g + Σ_j σ'^(j+1) Σ_i eq·C_{j,i}` | |
-//! | 6 | with the decider's claims: a sumcheck in the clear to one point `r‡`, the values there | its rounds and its end | [`open_batch`] |
+//! | 6 | the masked vector's value at a second random point; with the decider's claims: a sumcheck in the clear to one point `r‡`, the values there | its rounds and its end | [`open_batch`] |
 //! | 7 | the folded blinder, one multilinear KZG opening | one multi-scalar multiplication, one pairing check | [`crate::pcs`] |
 //!
 //! Vectors shorter than others count as padded with zeros: `Π (1 − x_i)` over the leading variables.
@@ -20,6 +20,9 @@
 //! Prover: one multiplication of a small integer per cell and claim (step 2), then work of the length of a row. Error `(J + 2·rounds)/|F|` for each
 //! batching step, and the binding of the commitments (q-SDH, AGM). `g` makes `v`, the folded blinder and everything that the clear
 //! steps show of `Σ σ'^(j+1) u_j` uniformly random.
+//!
+//! Why a second point: at one point the masked vector's part of a round polynomial is `ℓ(X)·(linear)` with a known `ℓ`, so at the root of `ℓ` a
+//! round would show the parts of the other, unmasked vectors. With two points its part has no known root.
 
 use crate::circuit::{Lc, ROW};
 use crate::claims::Vector;
@@ -172,6 +175,9 @@ pub fn open_batch<P: Party>(
     key: Option<&pcs::VerifierKey>,
     srs: Option<&pcs::Srs>,
 ) -> Result<(), VerifyError> {
+    // The first claim's vector is uniformly random, and so is its value at another point.
+    let extra = party.challenges(b"second point", claims.first().map_or(0, |c| c.point.len()));
+    let extra_value = party.scalar("second masked evaluation", || prover::clear_evaluate(&claims, &extra))?;
     let sigma = party.challenge(b"opening batch");
     let rounds = claims.iter().map(|c| c.point.len()).max().unwrap_or(0);
     let mut claim = Fr::ZERO;
@@ -180,7 +186,9 @@ pub fn open_batch<P: Party>(
         claim += weight * c.value;
         weight *= sigma;
     }
-    let mut state = prover::clear_state(&claims, sigma, rounds, srs.is_some());
+    let extra_weight = weight;
+    claim += extra_weight * extra_value;
+    let mut state = prover::clear_state(&claims, sigma, (&extra, extra_weight), rounds, srs.is_some());
     let mut point = Vec::with_capacity(rounds);
     for _ in 0..rounds {
         let mut c = prover::clear_round(state.as_mut(), claim);
@@ -199,7 +207,11 @@ pub fn open_batch<P: Party>(
         let e = party.scalar("opening evaluation", || prover::clear_final(state.as_ref(), j))?;
         let own = &point[rounds - c.point.len()..];
         let pad = padding(&point[..rounds - c.point.len()]);
-        end += weight * pad.square() * eq_eval(&c.point, own) * e;
+        let mut kernel = weight * eq_eval(&c.point, own);
+        if j == 0 {
+            kernel += extra_weight * eq_eval(&extra, own);
+        }
+        end += pad.square() * kernel * e;
         evaluations.push(pad * e);
         weight *= sigma;
     }
@@ -248,7 +260,7 @@ pub(crate) mod prover {
     use crate::transcript::Transcript;
     use rayon::prelude::*;
     use zktorch_algebra::{
-        mle::{self, eq_table},
+        mle::{self, eq_table, eq_table_scaled},
         small::combine_rows,
     };
 
@@ -314,19 +326,36 @@ pub(crate) mod prover {
         sum
     }
 
-    pub(super) fn clear_state(claims: &[OpenClaim], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch<'static>> {
+    /// The value of the first claim's vector at another point.
+    pub(super) fn clear_evaluate(claims: &[OpenClaim], point: &[Fr]) -> Fr {
+        claims.first().map_or(Fr::ZERO, |c| {
+            let mut poly = c.poly.clone();
+            poly.resize(1 << point.len(), Fr::ZERO);
+            mle::evaluate(&poly, point)
+        })
+    }
+
+    /// `extra`: the second point of the first claim, with its weight.
+    pub(super) fn clear_state(claims: &[OpenClaim], sigma: Fr, extra: (&[Fr], Fr), rounds: usize, prover: bool) -> Option<Batch<'static>> {
         if !prover {
             return None;
         }
         let mut weight = Fr::ONE;
         let terms = claims
             .iter()
-            .map(|c| {
+            .enumerate()
+            .map(|(j, c)| {
                 let coeff = weight;
                 weight *= sigma;
                 let mut poly = c.poly.clone();
                 poly.resize(1 << c.point.len(), Fr::ZERO);
-                Term { coeff, integers: None, tables: vec![poly, eq_table(&c.point)] }
+                let mut kernel = eq_table(&c.point);
+                if j == 0 {
+                    for (k, e) in kernel.iter_mut().zip(eq_table_scaled(extra.0, extra.1)) {
+                        *k += e;
+                    }
+                }
+                Term { coeff, integers: None, tables: vec![poly, kernel] }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Padded))
@@ -385,7 +414,10 @@ pub(crate) mod prover {
     pub(super) fn fold(_: Vec<Vec<Fr>>, _: &[Fr], _: Vec<Fr>) -> Vec<Fr> {
         Vec::new()
     }
-    pub(super) fn clear_state(_: &[OpenClaim], _: Fr, _: usize, _: bool) -> Option<NoProver> {
+    pub(super) fn clear_evaluate(_: &[OpenClaim], _: &[Fr]) -> Fr {
+        Fr::ZERO
+    }
+    pub(super) fn clear_state(_: &[OpenClaim], _: Fr, _: (&[Fr], Fr), _: usize, _: bool) -> Option<NoProver> {
         None
     }
     pub(super) fn clear_round(_: Option<&mut NoProver>, _: Fr) -> Vec<Fr> {

@@ -193,11 +193,15 @@ mod prover {
     use zktorch_algebra::{fr_from_wide_bytes, fr_to_bytes, g1_to_bytes, msm::FixedBaseTable};
 
     /// A uniformly random scalar.
-    pub fn random_scalar(rng: &mut (impl RngCore + CryptoRng + ?Sized)) -> Fr {
+    pub fn random_scalar(rng: &mut (impl CryptoRng + ?Sized)) -> Fr {
         let mut bytes = [0u8; 64];
         rng.fill_bytes(&mut bytes);
         fr_from_wide_bytes(&bytes)
     }
+
+    /// Called with a message's name and its content, which it may change.
+    #[cfg(test)]
+    pub type Tamper<'a, T> = Box<dyn FnMut(&'static str, &mut T) + 'a>;
 
     /// The prover: computes messages, commits to the hidden ones and writes the proof.
     pub struct Prover<'a, R> {
@@ -215,13 +219,13 @@ mod prover {
         table: &'a FixedBaseTable,
         /// Tests only: called with the message's name and its number; may change the message.
         #[cfg(test)]
-        pub tamper: Option<Box<dyn FnMut(&'static str, &mut Vec<Fr>) + 'a>>,
+        pub tamper: Option<Tamper<'a, Vec<Fr>>>,
         /// Tests only: may change a commitment (of a hidden row or sent as it is) before it is absorbed.
         #[cfg(test)]
-        pub tamper_point: Option<Box<dyn FnMut(&'static str, &mut G1Affine) + 'a>>,
+        pub tamper_point: Option<Tamper<'a, G1Affine>>,
         /// Tests only: may change a scalar in the clear before it is absorbed.
         #[cfg(test)]
-        pub tamper_scalar: Option<Box<dyn FnMut(&'static str, &mut Fr) + 'a>>,
+        pub tamper_scalar: Option<Tamper<'a, Fr>>,
     }
 
     impl<'a, R: RngCore + CryptoRng> Prover<'a, R> {

@@ -50,7 +50,7 @@ impl Phase {
 
 /// What the prover brings to [`run`].
 #[derive(Clone, Copy)]
-struct Secrets<'a> {
+pub(crate) struct Secrets<'a> {
     opening: OpeningSecrets<'a>,
     heap_rows: &'a [G1Affine],
     heap_blinders: &'a [Fr],
@@ -60,7 +60,7 @@ struct Secrets<'a> {
 
 /// A transcript that has absorbed the statement: the verifying key (by digest: program, tables, visibilities, parameter commitments), the
 /// caller's context and the public tensors.
-fn statement(key_digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>]) -> Transcript {
+pub(crate) fn statement(key_digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>]) -> Transcript {
     let mut t = Transcript::new();
     t.absorb_bytes(b"verifying key", key_digest);
     t.absorb_bytes(b"context", context);
@@ -73,7 +73,7 @@ fn statement(key_digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>]) -> Tra
 }
 
 /// The shared description of the protocol.
-fn run<P: Party>(
+pub(crate) fn run<P: Party>(
     party: &mut P,
     program: &Program,
     key: Option<&VerifyingKey>,
@@ -82,7 +82,7 @@ fn run<P: Party>(
     phase: &mut dyn FnMut(Phase),
 ) -> Result<usize, VerifyError> {
     let row = 1usize << program.row_bits;
-    let mut heap_rows = Vec::with_capacity(program.heap_len / row);
+    let mut heap_rows = Vec::new();
     for i in 0..program.heap_len / row {
         heap_rows.push(party.point("heap row", || secrets.map_or(G1Affine::identity(), |s| s.heap_rows[i]))?);
     }

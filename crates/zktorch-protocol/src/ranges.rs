@@ -108,6 +108,7 @@ mod prover {
     }
 
     /// Proves that the parameters behind a key are within its program's bounds; empty if there are none.
+    #[expect(clippy::result_large_err, reason = "called once per model")]
     pub fn prove_ranges<R: RngCore + CryptoRng>(
         pk: &ProvingKey,
         key: &VerifyingKey,

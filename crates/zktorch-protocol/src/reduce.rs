@@ -150,6 +150,9 @@ mod prover {
         Some(Batch::new(terms, rounds, 2, Join::Constant))
     }
 
+    /// A claim with its power of `ρ`.
+    type Weighted<'c> = &'c (Fr, Claim);
+
     /// The table of `Σ_j ρ^j K_j`. Claims whose windows overlap are added by one thread, others in parallel.
     fn kernel_table(group: &Group) -> Vec<Fr> {
         let mut table = vec![Fr::ZERO; 1 << group.bits];
@@ -164,7 +167,7 @@ mod prover {
         let mut rest: Vec<&(Fr, Claim)> = group.claims.iter().filter(|(_, c)| !is_run(c)).collect();
         rest.sort_by_key(|(_, c)| c.offset);
         // Clusters of overlapping windows.
-        let mut clusters: Vec<(usize, usize, Vec<&(Fr, Claim)>)> = Vec::new();
+        let mut clusters: Vec<(usize, usize, Vec<Weighted<'_>>)> = Vec::new();
         for claim in rest {
             let (from, to) = (claim.1.offset, end(&claim.1));
             match clusters.last_mut() {
@@ -175,7 +178,7 @@ mod prover {
                 _ => clusters.push((from, to, vec![claim])),
             }
         }
-        let mut tasks: Vec<(usize, &mut [Fr], Vec<&(Fr, Claim)>)> = Vec::new();
+        let mut tasks: Vec<(usize, &mut [Fr], Vec<Weighted<'_>>)> = Vec::new();
         let mut left: &mut [Fr] = &mut table;
         let mut at = 0;
         for (from, to, list) in clusters {

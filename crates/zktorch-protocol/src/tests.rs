@@ -136,8 +136,7 @@ impl Setting {
             }));
         })
         .unwrap();
-        let names = names.borrow().clone();
-        names
+        names.borrow().clone()
     }
     fn attempt(&self, heap: &[i64], publics: &[Vec<i64>], tamper: Option<(&'static str, usize)>) -> Result<crate::Verified, VerifyError> {
         let rng = ChaCha20Rng::seed_from_u64(9);
@@ -276,6 +275,7 @@ fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
 #[test]
 fn parameters_are_shown_to_be_small_once() {
     let s = Setting::rich();
+    #[expect(clippy::result_large_err, reason = "made once")]
     let make = |s: &Setting, parameters: &zktorch_program::Parameters| {
         let rng = ChaCha20Rng::seed_from_u64(3);
         crate::prove_ranges(&s.pk, &s.vk, parameters, rng, &mut |_| {})
