@@ -14,7 +14,7 @@
 //! | 6 | `W̃(r_y)` and `W̃'(r_y)` | public claims on `Σ_i eq·C_i`, `comm(W')` and `ρ comm(T) + ρ² comm(E')` | |
 //!
 //! # Cost and soundness
-//! Work of the size of the circuit (a few thousand field elements). Error `1/|F|` for the fold (Nova, ePrint 2021/370, lemma 3) plus
+//! Work of the size of the circuit (a few thousand field elements). Error `2/|F|` for the fold (degree 2 in `ρ`; Nova, ePrint 2021/370, lemma 3) plus
 //! `(3·log m + 2·log n + log m)/|F|` for the sumchecks (Spartan, ePrint 2019/550). Zero knowledge: the folded witness is uniformly random, because `W'` is, and
 //! everything in the clear is a function of it; the random wires of step 1 make `W̃(r_y)` and the two other values that tell `W` from
 //! `W'` uniformly random too.

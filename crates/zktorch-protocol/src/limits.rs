@@ -89,3 +89,27 @@ fn automaton_steps(axes: &[Axis]) -> Option<u64> {
     }
     Some(steps)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(axes: &[(usize, usize)]) -> Option<u64> {
+        automaton_steps(&axes.iter().map(|&(size, stride)| Axis { size, stride }).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn windows_with_awkward_pitches_are_admitted() {
+        // Convolution windows on an image with pitch 58, attention weights of 197 tokens, a transposed embedding of 50257 words.
+        for axes in [
+            &[(64, 58 * 58), (56, 58), (56, 1), (3, 58), (3, 1)][..],
+            &[(12, 197 * 197), (197, 197), (197, 1)],
+            &[(768, 50_257), (50_257, 1)],
+        ] {
+            let steps = steps(axes).expect("admitted");
+            assert!(steps < STEPS / 1000, "{steps}");
+        }
+        assert_eq!(steps(&[(2, 1); 31]), None);
+        assert_eq!(steps(&[(3, (1 << 33) + 1), (2, 1)]), None);
+    }
+}
