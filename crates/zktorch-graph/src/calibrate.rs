@@ -85,6 +85,13 @@ pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) 
     };
     let mut formats: Vec<Format> = (0..graph.values.len()).map(format).collect();
     score_formats(graph, &mut formats);
+    // What is quantised next keeps 16 bits, so that its rounding is that of the given numbers.
+    for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::QuantizeLinear { .. })) {
+        if let Some(id) = node.inputs.first().copied().flatten() {
+            let scale = activation_scale(ranges.abs_max[id.0], 16, options.headroom_bits).min(options.max_scale);
+            formats[id.0] = Format { scale, bits: 16 };
+        }
+    }
     formats
 }
 

@@ -59,6 +59,8 @@ fn build(graph: &Graph, ranges: &calibrate::Ranges, options: &CompileOptions, ta
 const WIDTHS: std::ops::RangeInclusive<u32> = 10..=14;
 /// Fewer calibration inputs than this say too little for fewer than 12 bits.
 const FEW: usize = 8;
+/// Narrower activations must save at least this [`cost`], about 2 ms.
+const WORTHWHILE: usize = 12_000;
 /// Calibration inputs on which narrower activations must prove themselves.
 const TRIALS: usize = 32;
 
@@ -81,7 +83,7 @@ fn narrower(
     for bits in WIDTHS.filter(|b| (least..options.activation_bits).contains(b)) {
         let narrow = CompileOptions { activation_bits: bits, ..options.clone() };
         let (candidate, _) = economy::cheapest(bits, Some(&tables), |plan| build(graph, ranges, &narrow, plan))?;
-        if cost(&candidate.report) < cost(&best.report) && agrees(&candidate, trials, &references, options) {
+        if cost(&candidate.report) + WORTHWHILE < cost(&best.report) && agrees(&candidate, trials, &references, options) {
             best = candidate;
         }
     }

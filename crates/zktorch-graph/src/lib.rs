@@ -6,7 +6,8 @@
 //!    masks become masked softmax, recurrent layers are unrolled, causal attention is cut into blocks;
 //! 2. *calibrate*: the float interpreter runs on sample inputs; every value gets a power-of-two scale with room to spare;
 //! 3. *lower*: node by node, values become constants, cells or accumulators; a product, its bias and its activation share one rescaling;
-//! 4. *narrow*: where tables of 2^16 rows would cost more than the model, narrower activations are tried against the float outputs.
+//! 4. *economise*: where tables would cost more than the model, ranges are checked in narrower limbs, functions that need no table get none,
+//!    and narrower activations are tried against the float outputs.
 //!
 //! Integers mean `real = integer · 2^-scale`. Rounding is half up everywhere. A value outside its calibrated range is an error of execution
 //! that names the node, never a wrong result.

@@ -152,25 +152,25 @@ impl Lower<'_> {
             return Ok(());
         }
         let name = format!("{f:?}");
-        let scale = self.argument_format(x)?.scale;
-        let values = self.function_values(f, scale)?;
-        let unit = libm::exp2(f64::from(scale));
+        let input = self.argument_format(x)?;
+        let values = self.function_values(f, input)?;
+        let unit = libm::exp2(f64::from(input.scale));
         let real = move |v: f64| -> f64 {
-            let h = libm::floor(v * unit + 0.5) as i64 + (1 << 15);
+            let h = libm::floor(v * unit + 0.5) as i64 - input.lo();
             usize::try_from(h).ok().and_then(|h| values.get(h)).map_or(f64::NAN, |y| f64::from(*y))
         };
         self.table(node, x, out, &real, &name)
     }
 
-    /// The function at all 16-bit arguments of a scale.
-    fn function_values(&mut self, f: UnaryFn, scale: i32) -> Result<Arc<Vec<f32>>, LowerError> {
-        let key = (format!("{f:?}"), scale);
+    /// The function at all arguments of a format of at most 16 bits.
+    fn function_values(&mut self, f: UnaryFn, input: Format) -> Result<Arc<Vec<f32>>, LowerError> {
+        let key = (format!("{f:?}"), input.scale, input.bits);
         if let Some(values) = self.functions.get(&key) {
             return Ok(values.clone());
         }
-        let unit = libm::exp2(f64::from(-scale));
-        let arguments = (-(1i64 << 15)..1 << 15).map(|h| (h as f64 * unit) as f32).collect();
-        let arguments = Tensor::f32(vec![1 << 16], arguments)?;
+        let unit = libm::exp2(f64::from(-input.scale));
+        let arguments = (input.lo()..=input.hi()).map(|h| (h as f64 * unit) as f32).collect();
+        let arguments = Tensor::f32(vec![1 << input.bits], arguments)?;
         let results = eval_op(&Op::Unary(f), &[Some(&arguments)])?;
         let values = Arc::new(results.first().map(Tensor::to_f32_vec).unwrap_or_default());
         self.functions.insert(key, values.clone());

@@ -116,6 +116,9 @@ impl Lower<'_> {
     /// A weight whose scale lets the product be rescaled by at most `activation_bits` bits, if the weight keeps `weight_bits - 4` bits (and
     /// at least as many as activations have, less 2): a wider remainder costs another cell and lookup per element.
     pub(super) fn weight_for(&mut self, c: &Const, other: Option<i32>, out: i32) -> Result<QTensor, LowerError> {
+        if c.tensor.dtype() != zktorch_float::DType::F32 {
+            return self.constant_cells(c, Some(0));
+        }
         let (weights, activations) = (self.options.weight_bits, self.options.activation_bits);
         let wanted = other.map_or(i32::MAX, |x| out + activations as i32 - x);
         let spare = weights.saturating_sub((weights - 4).min(activations - 2));

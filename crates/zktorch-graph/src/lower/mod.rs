@@ -10,6 +10,7 @@ mod io;
 mod linear;
 mod movement;
 mod nonlinear;
+mod quant;
 
 use crate::blocks::{self, BlockError, Lowering, TablePlan};
 use crate::error::UnsupportedNode;
@@ -80,8 +81,8 @@ pub(crate) struct Lower<'a> {
     /// The node that reads each value, where there is exactly one.
     reader: Vec<Option<usize>>,
     constants: Constants,
-    /// Elementwise functions at all arguments, by name and scale.
-    functions: std::collections::HashMap<(String, i32), Arc<Vec<f32>>>,
+    /// Elementwise functions at all arguments, by name, scale and width.
+    functions: std::collections::HashMap<(String, i32, u32), Arc<Vec<f32>>>,
     pub(crate) ctx: Lowering,
     pub(crate) warnings: Vec<String>,
 }
@@ -361,6 +362,9 @@ impl Lower<'_> {
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Pad { mode: zktorch_float::PadMode::Constant, pads, value } => self.pad(node, pads, *value),
             Op::Gather { axis } => self.gather(node, *axis),
+            Op::QuantizeLinear { low, high, .. } => self.quantize(node, *low, *high),
+            Op::DequantizeLinear { axis } => self.dequantize(node, *axis),
+            Op::Requantize { axis, low, high } => self.requantize(node, *axis, *low, *high),
             Op::Reshape { .. }
             | Op::Transpose { .. }
             | Op::Slice { .. }

@@ -104,7 +104,7 @@ fn small_models_get_narrow_tables() {
     let x = net.input("x", &[1, 8]);
     let w = net.weight(r.tensor(&[8, 6], 1.0));
     let y = net.op(Op::MatMul, &[x, w]);
-    let y = net.op(Op::Unary(UnaryFn::Relu), &[y]);
+    let y = net.op(Op::Unary(UnaryFn::Tanh), &[y]);
     net.output(y);
     let samples: Vec<_> = (0..10).map(|_| vec![r.tensor(&[1, 8], 1.0)]).collect();
     let wide = compile(&net.graph, &samples, &CompileOptions { adapt: false, ..CompileOptions::default() }).unwrap();
@@ -112,6 +112,24 @@ fn small_models_get_narrow_tables() {
     assert_eq!(wide.report.activation_bits, 16);
     assert!(model.report.activation_bits < 16);
     assert!(4 * model.report.cells < wide.report.cells, "{} and {}", model.report.cells, wide.report.cells);
+    wrong_cells_are_caught(&model, &samples[0]);
+}
+
+#[test]
+fn rectifiers_of_small_models_need_no_tables() {
+    let mut r = Random::new(44);
+    let mut net = Net::default();
+    let x = net.input("x", &[3, 8]);
+    let w = net.weight(r.tensor(&[8, 6], 1.0));
+    let y = net.op(Op::MatMul, &[x, w]);
+    let y = net.op(Op::Unary(UnaryFn::Relu), &[y]);
+    let y = net.op(Op::Reduce { function: ReduceFn::Max, axes: vec![1], keepdims: false }, &[y]);
+    net.output(y);
+    let samples: Vec<_> = (0..4).map(|_| vec![r.tensor(&[3, 8], 1.0)]).collect();
+    let options = CompileOptions { inputs: vec![Visibility::Private], ..CompileOptions::default() };
+    let model = verify_with(&net, &samples, 1e-3, &options);
+    assert_eq!(model.report.activation_bits, 16, "nothing to gain from narrower activations");
+    assert!(model.report.table_rows < 2000, "{} rows", model.report.table_rows);
     wrong_cells_are_caught(&model, &samples[0]);
 }
 
