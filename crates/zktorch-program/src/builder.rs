@@ -262,7 +262,9 @@ impl Builder {
             })
             .collect();
         let cells: usize = self.regions.iter().map(|r| r.len).sum();
-        let row_bits = row_bits.unwrap_or_else(|| default_row_bits(cells));
+        let padded = |m: &Matrix| m.shape.iter().map(|s| s.next_power_of_two()).product::<usize>();
+        let parameters = self.parameters.heap.len() + self.matrices.iter().map(padded).sum::<usize>();
+        let row_bits = row_bits.unwrap_or_else(|| default_row_bits(cells + parameters));
         let row = 1usize << row_bits;
         // Large regions first, each aligned to a power of two near its own size over 64: low offset bits are then zero and the
         // carry automaton of the claims has few states.
@@ -305,7 +307,8 @@ fn declared_bounds(values: impl Iterator<Item = i64>) -> (i64, i64) {
     (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)
 }
 
-/// Balances the row commitments in the proof (`cells / row`, 32 bytes each) against the opening (a few group operations per row cell).
+/// Balances the row commitments (`cells / row`: 32 bytes each in the proof or in the key, and a group operation for the verifier) against the
+/// opening (a few group operations per row cell). `cells` counts heap and parameters.
 fn default_row_bits(cells: usize) -> u32 {
     let bits = usize::BITS - cells.max(1).leading_zeros();
     (bits / 2 + 1).clamp(8, 20)
