@@ -252,7 +252,8 @@ impl Program {
         }
         for (factor, f) in term.factors.iter().enumerate() {
             self.check_view(&f.view).map_err(|flaw| TermFlaw::View { factor, flaw })?;
-            let summed = |l: &&u8| **l as usize >= outputs && !term.factors.iter().enumerate().any(|(g, f)| g != factor && f.letters.contains(l));
+            let summed =
+                |l: &&u8| **l as usize >= outputs && !term.factors.iter().enumerate().any(|(g, f)| g != factor && f.letters.contains(l));
             if let (Source::Matrix(_), Some(&letter)) = (f.view.source, f.letters.iter().find(summed)) {
                 return Err(TermFlaw::SummedMatrix { factor, letter });
             }
