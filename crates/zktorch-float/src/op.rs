@@ -284,7 +284,7 @@ pub enum RnnActivation {
 /// An operator. Shapes in the comments are written outermost axis first.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// `A·B` over the last two axes with broadcast leading axes (NumPy `matmul`). Inputs `[A, B]`.
+    /// `A·B` over the last two axes with broadcast leading axes (NumPy `matmul`), of floats or of integers. Inputs `[A, B]`.
     MatMul,
     /// `alpha·A'·B' + beta·C` on matrices. Inputs `[A, B, C?]`.
     Gemm {
@@ -297,7 +297,7 @@ pub enum Op {
         /// Whether `B` is transposed.
         trans_b: bool,
     },
-    /// Convolution of `[N, C, spatial…]` with `[M, C/group, kernel…]`. Inputs `[X, W, B?]`.
+    /// Convolution of `[N, C, spatial…]` with `[M, C/group, kernel…]`, of floats or of integers. Inputs `[X, W, B?]`.
     Conv {
         /// Kernel sizes per spatial axis.
         kernel: Vec<usize>,
@@ -326,7 +326,7 @@ pub enum Op {
         /// Number of channel groups.
         group: usize,
     },
-    /// Largest element of each window of `[N, C, spatial…]`. Input `[X]`.
+    /// Largest element of each window of `[N, C, spatial…]`, floats or integers. Input `[X]`.
     MaxPool {
         /// Window sizes per spatial axis.
         kernel: Vec<usize>,
@@ -466,6 +466,31 @@ pub enum Op {
     },
     /// Copy of `X` with slices overwritten at index tuples. Inputs `[X, indices, updates]`.
     ScatterNd,
+    /// `saturate(round(x / scale) + zero)` as integers, halves to even; the quotient is an `f32`. Inputs `[X, scale, zero?]`; the
+    /// parameters are single numbers or one per index of the axis.
+    QuantizeLinear {
+        /// Axis of the parameters.
+        axis: usize,
+        /// Smallest result.
+        low: i64,
+        /// Largest result.
+        high: i64,
+    },
+    /// `(x - zero)·scale` of integers. Inputs `[X, scale, zero?]`; parameters as in [`Op::QuantizeLinear`].
+    DequantizeLinear {
+        /// Axis of the parameters.
+        axis: usize,
+    },
+    /// `saturate(round(x·factor) + zero)` of integers, halves to even, with the exact product (ONNX Runtime rounds it to `f32` first,
+    /// which matters only within 2^-16 of a half). Inputs `[X, factor, zero?]`; parameters as in [`Op::QuantizeLinear`].
+    Requantize {
+        /// Axis of the parameters.
+        axis: usize,
+        /// Smallest result.
+        low: i64,
+        /// Largest result.
+        high: i64,
+    },
     /// The same elements in row-major order under another shape. Input `[X]`.
     Reshape {
         /// Target shape.

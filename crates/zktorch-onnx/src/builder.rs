@@ -1,6 +1,7 @@
 //! Grows a graph node by node and executes every node on the way, which gives shapes, types and constants at once.
 
-use std::collections::HashSet;
+use crate::lower::quant::Quantised;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use zktorch_float::{EvalError, Graph, Node, Op, Tensor, ValueId, eval_op};
 
@@ -10,11 +11,15 @@ pub(crate) struct Builder {
     /// By value number. Shapes and constants come from here; the numbers of values that are not constant mean nothing.
     observed: Vec<Arc<Tensor>>,
     names: HashSet<String>,
+    /// Element types of the source model where they are known: integers here are all 64 bits wide.
+    pub elements: HashMap<ValueId, i32>,
+    /// By value, the integers that it stands for.
+    pub dequantised: HashMap<ValueId, Quantised>,
 }
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self { graph: Graph::default(), observed: Vec::new(), names: HashSet::new() }
+        Self { graph: Graph::default(), observed: Vec::new(), names: HashSet::new(), elements: HashMap::new(), dequantised: HashMap::new() }
     }
 
     /// Adds a graph input that takes the value `sample` in the execution.

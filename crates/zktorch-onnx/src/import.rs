@@ -113,6 +113,7 @@ impl Importer {
             }
             let tensor = tensor::read(initializer, &self.files)?;
             let id = self.builder.constant(name, tensor, true);
+            self.builder.elements.insert(id, initializer.data_type.unwrap_or(0));
             scope.define(name, id)?;
         }
         Ok(())

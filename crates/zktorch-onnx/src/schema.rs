@@ -13,6 +13,9 @@ pub(crate) const MAX_ML_OPSET: i64 = 5;
 /// Domain of the classical machine learning operators.
 pub(crate) const ML: &str = "ai.onnx.ml";
 
+/// Domain of ONNX Runtime's own operators.
+pub(crate) const MICROSOFT: &str = "com.microsoft";
+
 /// An attribute of an operator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attribute {
@@ -228,13 +231,16 @@ const OPERATORS: &[Operator] = &[
     ),
     op("ConstantOfShape", 9, (1, 1), 1, &[Attribute::new("value", Kind::Tensor)]),
     op("Conv", 1, (2, 3), 1, &[AUTO_PAD, DILATIONS, GROUP, KERNEL, PADS, STRIDES]),
+    op("ConvInteger", 10, (2, 4), 1, &[AUTO_PAD, DILATIONS, GROUP, KERNEL, PADS, STRIDES]),
     op("ConvTranspose", 1, (2, 3), 1, &[AUTO_PAD, DILATIONS, GROUP, KERNEL, PADS, STRIDES, ints("output_padding"), ints("output_shape")]),
     unary("Cos", 7),
     unary("Cosh", 9),
     op("CumSum", 11, (2, 2), 1, &[int("exclusive").only(&[0, 1]), int("reverse").only(&[0, 1])]),
     op("DepthToSpace", 1, (1, 1), 1, &[int("blocksize"), string("mode").since(11).one_of(&["DCR", "CRD"])]),
+    op("DequantizeLinear", 10, (2, 3), 1, &[AXIS.since(13), int("block_size").since(21), int("output_dtype").since(23).only(&[0, 1])]),
     binary("Div", 7),
     op("Dropout", 1, (1, 3), 2, &[float("ratio").until(11), int("seed").since(12)]),
+    op("DynamicQuantizeLinear", 11, (1, 1), 3, &[]),
     op("Einsum", 12, (1, MANY), 1, &[string("equation")]),
     op("Elu", 6, (1, 1), 1, &[ALPHA]),
     binary("Equal", 7),
@@ -271,6 +277,7 @@ const OPERATORS: &[Operator] = &[
     op("LogSoftmax", 1, (1, 1), 1, &[AXIS]),
     op("LpNormalization", 1, (1, 1), 1, &[AXIS, int("p").only(&[1, 2])]),
     binary("MatMul", 1),
+    op("MatMulInteger", 10, (2, 4), 1, &[]),
     op("Max", 6, (1, MANY), 1, &[]),
     op(
         "MaxPool",
@@ -300,6 +307,21 @@ const OPERATORS: &[Operator] = &[
     binary("PRelu", 7),
     op("Pad", 2, (1, 4), 1, &[string("mode").one_of(&["constant", "reflect", "edge", "wrap"]), PADS.until(10), float("value").until(10)]),
     binary("Pow", 7),
+    op("QLinearConv", 10, (8, 9), 1, &[AUTO_PAD, DILATIONS, GROUP, KERNEL, PADS, STRIDES]),
+    op("QLinearMatMul", 10, (8, 8), 1, &[]),
+    op(
+        "QuantizeLinear",
+        10,
+        (2, 3),
+        1,
+        &[
+            AXIS.since(13),
+            int("saturate").since(19),
+            int("block_size").since(21),
+            int("output_dtype").since(21),
+            int("precision").since(23).only(&[0, 1]),
+        ],
+    ),
     op("RMSNormalization", 23, (2, 2), 1, &[AXIS, EPSILON, int("stash_type")]),
     op("RNN", 7, (3, 6), 2, &RNN_ACTIVATIONS),
     op("Range", 11, (3, 3), 1, &[]),
@@ -390,6 +412,7 @@ const OPERATORS: &[Operator] = &[
     ),
     ml("Normalizer", 1, 1, &[string("norm").one_of(&["MAX", "L1", "L2"])]),
     ml("Scaler", 1, 1, &[floats("offset"), floats("scale")]),
+    Operator { domain: MICROSOFT, ..op("QGemm", 1, (6, 9), 1, &[ALPHA, int("transA").only(&[0, 1]), int("transB").only(&[0, 1])]) },
 ];
 
 const fn with_rnn(extra: Attribute) -> [Attribute; 8] {

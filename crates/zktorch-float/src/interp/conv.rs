@@ -1,9 +1,12 @@
 //! Convolutions, by unfolding windows into a matrix.
 
 use super::linear::{accumulate, view};
+use super::quant::check_sums;
 use super::{ensure, float};
 use crate::tensor::volume;
-use crate::{EvalError, Tensor};
+use crate::{Data, EvalError, Tensor};
+use ndarray::LinalgScalar;
+use std::ops::AddAssign;
 
 /// Sliding window parameters per spatial axis.
 pub(crate) struct Window<'a> {
@@ -111,7 +114,27 @@ fn for_each_tap(kernel: &[usize], mut visit: impl FnMut(usize, &[usize])) {
 
 /// Convolution.
 pub(crate) fn conv(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, window: &Window<'_>, group: usize) -> Result<Tensor, EvalError> {
-    let (xs, ws) = (x.as_f32()?, w.as_f32()?);
+    if let (Data::I64(xs), Data::I64(ws)) = (&x.data, &w.data) {
+        check_sums(xs, ws, w.shape.iter().skip(1).fold(1, |n: usize, &d| n.saturating_mul(d)))?;
+        let b = bias.map(Tensor::as_i64).transpose()?;
+        let most = b.into_iter().flatten().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+        ensure(most < 1 << 62, || "a bias leaves 62 bits".to_owned())?;
+        let (shape, out) = convolve((x, xs), (w, ws), b, window, group)?;
+        return Tensor::i64(shape, out);
+    }
+    let b = bias.map(Tensor::as_f32).transpose()?;
+    let (shape, out) = convolve((x, x.as_f32()?), (w, w.as_f32()?), b, window, group)?;
+    float(shape, out)
+}
+
+/// Shape and elements of a convolution of tensors with the given elements.
+fn convolve<T: LinalgScalar + AddAssign>(
+    (x, xs): (&Tensor, &[T]),
+    (w, ws): (&Tensor, &[T]),
+    bias: Option<&[T]>,
+    window: &Window<'_>,
+    group: usize,
+) -> Result<(Vec<usize>, Vec<T>), EvalError> {
     ensure(x.rank() >= 3 && w.rank() == x.rank(), || format!("shapes {:?} and {:?} are no convolution operands", x.shape, w.shape))?;
     let spatial = x.rank() - 2;
     window.check(spatial)?;
@@ -125,15 +148,15 @@ pub(crate) fn conv(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, window: &Windo
     let (cg, mg) = (c / group, m / group);
     let mut shape = vec![n, m];
     shape.extend(&output);
-    let mut out = vec![0.0f32; volume(&shape)?];
+    let mut out = vec![T::zero(); volume(&shape)?];
     add_bias(&mut out, bias, m, out_size)?;
     let pointwise = taps == 1 && window.strides.iter().all(|&s| s == 1) && window.pads.iter().all(|&(a, b)| a + b == 0);
-    let mut columns = vec![0.0f32; if pointwise { 0 } else { volume(&[cg, taps, out_size])? }];
+    let mut columns = vec![T::zero(); if pointwise { 0 } else { volume(&[cg, taps, out_size])? }];
     for image in 0..n {
         for g in 0..group {
             let channels = &xs[(image * c + g * cg) * in_size..][..cg * in_size];
             if !pointwise {
-                columns.fill(0.0);
+                columns.fill(T::zero());
                 for_each_tap(window.kernel, |row, tap| {
                     for_each_stretch(tap, window, input, &output, |col, from, count, stride| {
                         for ch in 0..cg {
@@ -151,13 +174,12 @@ pub(crate) fn conv(x: &Tensor, w: &Tensor, bias: Option<&Tensor>, window: &Windo
             accumulate(&kernel, &matrix, &mut out[(image * m + g * mg) * out_size..][..mg * out_size])?;
         }
     }
-    float(shape, out)
+    Ok((shape, out))
 }
 
-fn add_bias(out: &mut [f32], bias: Option<&Tensor>, m: usize, size: usize) -> Result<(), EvalError> {
-    let Some(bias) = bias else { return Ok(()) };
-    let b = bias.as_f32()?;
-    ensure(b.len() == m, || format!("bias {:?} does not fit {m} channels", bias.shape))?;
+fn add_bias<T: LinalgScalar + AddAssign>(out: &mut [T], bias: Option<&[T]>, m: usize, size: usize) -> Result<(), EvalError> {
+    let Some(b) = bias else { return Ok(()) };
+    ensure(b.len() == m, || format!("a bias of {} elements does not fit {m} channels", b.len()))?;
     if size > 0 {
         for (i, channel) in out.chunks_exact_mut(size).enumerate() {
             channel.iter_mut().for_each(|v| *v += b[i % m]);
@@ -198,7 +220,7 @@ pub(crate) fn conv_transpose(
     let mut shape = vec![n, m];
     shape.extend(&output);
     let mut out = vec![0.0f32; volume(&shape)?];
-    add_bias(&mut out, bias, m, out_size)?;
+    add_bias(&mut out, bias.map(Tensor::as_f32).transpose()?, m, out_size)?;
     let mut columns = vec![0.0f32; volume(&[mg, taps, in_size])?];
     for image in 0..n {
         for g in 0..group {

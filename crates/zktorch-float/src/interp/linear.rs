@@ -1,28 +1,44 @@
 //! Matrix products.
 
+use super::quant::check_sums;
 use super::strided::{broadcast_shape, broadcast_strides, for_each_row};
 use super::{ensure, float};
 use crate::tensor::volume;
-use crate::{BinaryFn, EvalError, Tensor};
+use crate::{BinaryFn, Data, EvalError, Tensor};
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
 
 /// A row-major matrix view of `data`.
-pub(crate) fn view(data: &[f32], rows: usize, cols: usize) -> Result<ArrayView2<'_, f32>, EvalError> {
+pub(crate) fn view<T>(data: &[T], rows: usize, cols: usize) -> Result<ArrayView2<'_, T>, EvalError> {
     ArrayView2::from_shape((rows, cols), data).map_err(|e| EvalError::invalid(e.to_string()))
 }
 
 /// `out += a·b`.
-pub(crate) fn accumulate(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>, out: &mut [f32]) -> Result<(), EvalError> {
+pub(crate) fn accumulate<T: LinalgScalar>(a: &ArrayView2<'_, T>, b: &ArrayView2<'_, T>, out: &mut [T]) -> Result<(), EvalError> {
     ensure(a.ncols() == b.nrows(), || format!("inner sizes {} and {} differ", a.ncols(), b.nrows()))?;
     let mut c = ArrayViewMut2::from_shape((a.nrows(), b.ncols()), out).map_err(|e| EvalError::invalid(e.to_string()))?;
-    general_mat_mul(1.0, a, b, 1.0, &mut c);
+    general_mat_mul(T::one(), a, b, T::one(), &mut c);
     Ok(())
 }
 
 /// NumPy's `matmul`.
 pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor, EvalError> {
-    let (x, y) = (a.as_f32()?, b.as_f32()?);
+    let (shape, data) = match (&a.data, &b.data) {
+        (Data::I64(x), Data::I64(y)) => {
+            check_sums(x, y, a.shape.last().copied().unwrap_or(0))?;
+            let (shape, out) = product(a, x, b, y)?;
+            (shape, Data::I64(out))
+        }
+        _ => {
+            let (shape, out) = product(a, a.as_f32()?, b, b.as_f32()?)?;
+            (shape, Data::F32(out))
+        }
+    };
+    Tensor::new(shape, data)
+}
+
+/// Shape and elements of the product of `a` and `b`, whose elements are `x` and `y`.
+fn product<T: LinalgScalar>(a: &Tensor, x: &[T], b: &Tensor, y: &[T]) -> Result<(Vec<usize>, Vec<T>), EvalError> {
     ensure(a.rank() > 0 && b.rank() > 0, || "a product needs at least one axis".to_owned())?;
     let mut a_shape = a.shape.clone();
     let mut b_shape = b.shape.clone();
@@ -38,7 +54,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor, EvalError> {
     let batch = broadcast_shape(&a_shape[..ra - 2], &b_shape[..rb - 2])?;
     let mut shape = batch.clone();
     shape.extend([m, n]);
-    let mut out = vec![0.0f32; volume(&shape)?];
+    let mut out = vec![T::zero(); volume(&shape)?];
     if rb == 2 {
         // One product with all leading axes of `a` as rows.
         let rows = a_shape[..ra - 1].iter().product();
@@ -70,7 +86,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor, EvalError> {
         let at = shape.len() - usize::from(b.rank() != 1) - 1;
         shape.remove(at);
     }
-    float(shape, out)
+    Ok((shape, out))
 }
 
 /// `alpha·A'·B' + beta·C`.

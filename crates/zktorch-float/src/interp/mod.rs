@@ -10,6 +10,7 @@ mod index;
 mod linear;
 mod norm;
 mod pool;
+mod quant;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -97,6 +98,9 @@ pub fn eval_op(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, EvalE
         Op::GatherNd { batch_dims } => one(index::gather_nd(args.get(0)?, args.get(1)?, *batch_dims)),
         Op::ScatterElements { axis } => one(index::scatter_elements(args.get(0)?, args.get(1)?, args.get(2)?, *axis)),
         Op::ScatterNd => one(index::scatter_nd(args.get(0)?, args.get(1)?, args.get(2)?)),
+        Op::QuantizeLinear { axis, low, high } => one(quant::quantize(args.get(0)?, args.get(1)?, args.opt(2), *axis, (*low, *high))),
+        Op::DequantizeLinear { axis } => one(quant::dequantize(args.get(0)?, args.get(1)?, args.opt(2), *axis)),
+        Op::Requantize { axis, low, high } => one(quant::requantize(args.get(0)?, args.get(1)?, args.opt(2), *axis, (*low, *high))),
         Op::Reshape { shape } => one(args.get(0)?.reshaped(shape.clone())),
         Op::Transpose { perm } => one(view::transpose(args.get(0)?, perm)),
         Op::Slice { starts, sizes, steps } => one(view::slice(args.get(0)?, starts, sizes, steps)),

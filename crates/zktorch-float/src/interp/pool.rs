@@ -3,7 +3,7 @@
 use super::conv::{Window, advance};
 use super::{ensure, float};
 use crate::tensor::volume;
-use crate::{EvalError, Tensor};
+use crate::{Data, EvalError, Tensor};
 
 /// What is computed per window.
 #[derive(Clone, Copy)]
@@ -19,7 +19,6 @@ pub(crate) enum Kind {
 
 /// Pooling over sliding windows.
 pub(crate) fn pool(x: &Tensor, window: &Window<'_>, ceil_mode: bool, kind: Kind) -> Result<Tensor, EvalError> {
-    let xs = x.as_f32()?;
     ensure(x.rank() >= 3, || format!("shape {:?} has no spatial axes", x.shape))?;
     let input = &x.shape[2..];
     let spatial = input.len();
@@ -41,6 +40,7 @@ pub(crate) fn pool(x: &Tensor, window: &Window<'_>, ceil_mode: bool, kind: Kind)
     shape.extend(&output);
     let mut out = Vec::with_capacity(volume(&shape)?);
     if out_size == 0 || in_size == 0 {
+        x.as_f32()?;
         return float(shape, out);
     }
     // The windows are the same in every channel: list their elements once.
@@ -52,7 +52,10 @@ pub(crate) fn pool(x: &Tensor, window: &Window<'_>, ceil_mode: bool, kind: Kind)
             break;
         }
     }
-    for channel in xs.chunks_exact(in_size) {
+    if let (Data::I64(integers), Kind::Max) = (&x.data, kind) {
+        return Tensor::new(shape, super::quant::max_of_windows(integers, in_size, &windows)?);
+    }
+    for channel in x.as_f32()?.chunks_exact(in_size) {
         for (inside, with_padding) in &windows {
             out.push(match kind {
                 Kind::Max => inside.iter().fold(f32::NEG_INFINITY, |m, &i| m.max(channel[i])),

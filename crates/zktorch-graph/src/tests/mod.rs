@@ -6,6 +6,7 @@ mod elementwise;
 mod interface;
 mod layers;
 mod movement;
+mod quant;
 
 use crate::{CompileOptions, CompiledModel, compile};
 use zktorch_float::{DType, Data, Graph, Node, Op, Tensor, ValueId, run};

@@ -2,7 +2,7 @@
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::Op;
+use zktorch_float::{Op, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
@@ -53,12 +53,12 @@ fn spatial(ctx: &Ctx<'_>) -> Result<Vec<usize>, ImportError> {
     Ok(shape[2..].to_vec())
 }
 
-/// Window of operand 0; the kernel is the attribute or else the weight's.
-fn window(ctx: &Ctx<'_>, weight: bool) -> Result<Window, ImportError> {
+/// Window of operand 0; the kernel is that of the weight, or the attribute.
+fn window(ctx: &Ctx<'_>, weight: Option<ValueId>) -> Result<Window, ImportError> {
     let input = spatial(ctx)?;
     let count = input.len();
-    let kernel = if weight {
-        let shape = ctx.shape(ctx.input(1)?);
+    let kernel = if let Some(weight) = weight {
+        let shape = ctx.shape(weight);
         ctx.ensure(shape.len() == count + 2, || format!("the weight of shape {shape:?} does not fit"))?;
         if let Some(given) = ctx.attrs.ints("kernel_shape") {
             let given = ctx.sizes(given, "kernel_shape")?;
@@ -102,15 +102,22 @@ fn group(ctx: &Ctx<'_>) -> Result<usize, ImportError> {
 }
 
 fn conv(ctx: &mut Ctx<'_>) -> Lowered {
-    let Window { kernel, strides, dilations, pads } = window(ctx, true)?;
-    let group = group(ctx)?;
-    ctx.emit_same(Op::Conv { kernel, strides, dilations, pads, group })
+    let weight = ctx.input(1)?;
+    let op = conv_op(ctx, weight)?;
+    ctx.emit_same(op)
+}
+
+/// The convolution of operand 0 with a weight.
+pub(super) fn conv_op(ctx: &Ctx<'_>, weight: ValueId) -> Result<Op, ImportError> {
+    let Window { kernel, strides, dilations, pads } = window(ctx, Some(weight))?;
+    Ok(Op::Conv { kernel, strides, dilations, pads, group: group(ctx)? })
 }
 
 fn conv_transpose(ctx: &mut Ctx<'_>) -> Lowered {
     let input = spatial(ctx)?;
     let count = input.len();
-    let mut w = window(ctx, true)?;
+    let weight = ctx.input(1)?;
+    let mut w = window(ctx, Some(weight))?;
     let group = group(ctx)?;
     let mut output_padding = match ctx.attrs.ints("output_padding") {
         Some(v) => ctx.sizes(v, "output_padding")?,
@@ -143,7 +150,7 @@ fn conv_transpose(ctx: &mut Ctx<'_>) -> Lowered {
 }
 
 fn pool(ctx: &mut Ctx<'_>) -> Lowered {
-    let Window { kernel, strides, dilations, pads } = window(ctx, false)?;
+    let Window { kernel, strides, dilations, pads } = window(ctx, None)?;
     let ceil_mode = ctx.attrs.flag("ceil_mode");
     if ctx.kind() == "MaxPool" {
         return ctx.emit_same(Op::MaxPool { kernel, strides, dilations, pads, ceil_mode });

@@ -15,6 +15,7 @@ mod index;
 mod linear;
 mod ml;
 mod norm;
+pub(crate) mod quant;
 mod recurrent;
 mod resize;
 mod shape;
@@ -42,9 +43,17 @@ pub(crate) fn lower(builder: &mut Builder, node: &NodeProto, inputs: Vec<Option<
     if domain(node) == ML {
         return ml::lower(&mut ctx);
     }
-    for family in
-        [elementwise::lower, shape::lower, linear::lower, norm::lower, index::lower, resize::lower, recurrent::lower, attention::lower]
-    {
+    for family in [
+        elementwise::lower,
+        shape::lower,
+        linear::lower,
+        norm::lower,
+        index::lower,
+        resize::lower,
+        recurrent::lower,
+        attention::lower,
+        quant::lower,
+    ] {
         if let Some(outputs) = family(&mut ctx) {
             return outputs;
         }

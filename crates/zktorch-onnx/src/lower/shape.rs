@@ -47,7 +47,11 @@ fn constant(ctx: &mut Ctx<'_>) -> Lowered {
     } else {
         return Err(ctx.error("a constant without a value"));
     };
-    Ok(vec![ctx.literal(tensor)])
+    let id = ctx.literal(tensor);
+    if let Some(element) = a.tensor("value").and_then(|t| t.data_type) {
+        ctx.builder.elements.insert(id, element);
+    }
+    Ok(vec![id])
 }
 
 fn constant_of_shape(ctx: &mut Ctx<'_>) -> Lowered {

@@ -1,0 +1,78 @@
+use super::{Net, Random, verify, wrong_cells_are_caught};
+use crate::{CompileOptions, compile};
+use zktorch_float::{BinaryFn, DType, Op, Tensor, UnaryFn};
+
+fn bytes(r: &mut Random, shape: &[usize]) -> Tensor {
+    let ids = r.ids(shape, 256);
+    Tensor::i64(shape.to_vec(), ids.as_i64().unwrap().iter().map(|v| v - 128).collect()).unwrap()
+}
+
+fn scalar(v: i64) -> Tensor {
+    Tensor::i64(Vec::new(), vec![v]).unwrap()
+}
+
+#[test]
+fn quantised_convolution_and_product_are_exact() {
+    let mut r = Random::new(61);
+    let mut net = Net::default();
+    let x = net.input("x", &[1, 2, 4, 4]);
+    let scale = net.weight(Tensor::scalar(0.013));
+    let zero = net.weight(scalar(7));
+    let q = net.op(Op::QuantizeLinear { axis: 1, low: -128, high: 127 }, &[x, scale, zero]);
+    let d = net.op(Op::Binary(BinaryFn::Sub), &[q, zero]);
+    let w = net.weight(bytes(&mut r, &[3, 2, 3, 3]));
+    let b = net.weight(Tensor::ints(vec![500, -700, 12_345]));
+    let conv = Op::Conv { kernel: vec![3, 3], strides: vec![1, 1], dilations: vec![1, 1], pads: vec![(1, 1), (1, 1)], group: 1 };
+    let acc = net.op(conv, &[d, w, b]);
+    let f = net.weight(Tensor::f32(vec![3], vec![0.001_234, 0.02, 7.7e-4]).unwrap());
+    let to = net.weight(scalar(-5));
+    // A rectifier is a bound.
+    let y = net.op(Op::Requantize { axis: 1, low: -5, high: 127 }, &[acc, f, to]);
+    let pool = Op::MaxPool { kernel: vec![2, 2], strides: vec![2, 2], dilations: vec![1, 1], pads: vec![(0, 0), (0, 0)], ceil_mode: false };
+    let p = net.op(pool, &[y]);
+    let flat = net.op(Op::Reshape { shape: vec![1, 12] }, &[p]);
+    let m = net.weight(bytes(&mut r, &[12, 4]));
+    let acc = net.op(Op::MatMul, &[flat, m]);
+    let g = net.weight(Tensor::scalar(0.003_3));
+    let z = net.op(Op::Requantize { axis: 1, low: 0, high: 255 }, &[acc, g, zero]);
+    let back = net.op(Op::DequantizeLinear { axis: 1 }, &[z, scale, zero]);
+    for id in [q, y, z, back] {
+        net.output(id);
+    }
+    let inputs: Vec<_> = (0..3).map(|_| vec![r.tensor(&[1, 2, 4, 4], 2.0)]).collect();
+    // Integers agree exactly: the bound is below 1.
+    let model = verify(&net, &inputs, 2e-3);
+    wrong_cells_are_caught(&model, &inputs[0]);
+}
+
+#[test]
+fn halves_go_to_even() {
+    let mut net = Net::default();
+    let x = net.typed_input("x", &[9], DType::I64);
+    let half = net.weight(Tensor::scalar(0.5));
+    let quarters = net.weight(Tensor::scalar(0.75));
+    for f in [half, quarters] {
+        let y = net.op(Op::Requantize { axis: 0, low: -6, high: 5 }, &[x, f]);
+        net.output(y);
+    }
+    let inputs = vec![Tensor::ints(vec![-30, -5, -3, -1, 1, 2, 3, 5, 30])];
+    // Public integers have 32 bits: no tie can be excluded, and the table rounds.
+    let error = compile(&net.graph, std::slice::from_ref(&inputs), &CompileOptions::default()).map(|m| m.run(&inputs).unwrap().outputs);
+    let outputs = error.unwrap();
+    assert_eq!(outputs[0].as_i64().unwrap(), [-6, -2, -2, 0, 0, 1, 2, 2, 5]);
+    assert_eq!(outputs[1].as_i64().unwrap(), [-6, -4, -2, -1, 1, 2, 2, 4, 5]);
+    let model = verify(&net, std::slice::from_ref(&inputs), 0.0);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn quantising_a_computed_float_is_refused() {
+    let mut net = Net::default();
+    let x = net.input("x", &[4]);
+    let s = net.weight(Tensor::scalar(0.1));
+    let e = net.op(Op::Unary(UnaryFn::Exp), &[x]);
+    let q = net.op(Op::QuantizeLinear { axis: 0, low: 0, high: 255 }, &[e, s]);
+    net.output(q);
+    let error = compile(&net.graph, &[], &CompileOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("n1") && error.contains("computed float"), "{error}");
+}
