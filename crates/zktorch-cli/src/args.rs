@@ -200,6 +200,10 @@ pub struct Setup {
     /// Where to write the verifying key.
     #[arg(long, value_name = "VK")]
     pub vk: PathBuf,
+    /// Also prove, once, that the committed weights are small integers, and write that proof here. Proofs of inferences rely on it; whoever does
+    /// not trust the key's maker asks for it (verify --ranges). Takes about as long as proving an inference with one cell per weight.
+    #[arg(long, value_name = "RANGES")]
+    pub prove_ranges: Option<PathBuf>,
 }
 
 /// Arguments of `run`.
@@ -234,6 +238,10 @@ pub struct Prove {
     /// Where to write the proof.
     #[arg(short, long, value_name = "PROOF")]
     pub output: PathBuf,
+    /// A file with a secret of at least 16 random bytes. Proofs of one model made with the same secret show the same commitment for the same committed
+    /// tensor, so that they can be linked; without it every proof shows another one.
+    #[arg(long, value_name = "SECRET")]
+    pub link: Option<PathBuf>,
 }
 
 /// Arguments of `verify`.
@@ -247,6 +255,9 @@ pub struct Verify {
     /// The model id that you trust (64 hexadecimal digits, or the first 16 or more): a key for another model is rejected.
     #[arg(long, value_name = "ID")]
     pub model_id: Option<String>,
+    /// A range proof of the key (setup --prove-ranges): also verify that the committed weights are small integers.
+    #[arg(long, value_name = "RANGES")]
+    pub ranges: Option<PathBuf>,
 }
 
 /// Arguments of `inspect`.

@@ -41,13 +41,24 @@ fn a_correction_of_a_weight_inside_the_opening_mask_is_refused() {
     assert_ne!(witness.publics, execute(&s.built, &s.inputs).unwrap().publics, "the forged output is wrong");
     let correction = s.pk.srs.g1[0] + s.pk.srs.g1[0] + s.pk.srs.g1[0];
     let forge = |sign: bool| {
-        crate::proof::prove_with(&s.pk, &s.vk, &other.parameters, b"", &witness.heap, &witness.publics, rng(1), &mut |_| {}, |party| {
-            party.tamper_point = Some(Box::new(move |what, p| {
-                if what == "opening mask" {
-                    *p = G1Affine::from(if sign { correction + *p } else { -correction + *p });
-                }
-            }));
-        })
+        crate::proof::prove_with(
+            &s.pk,
+            &s.vk,
+            &other.parameters,
+            b"",
+            &witness.heap,
+            &witness.publics,
+            None,
+            rng(1),
+            &mut |_| {},
+            |party| {
+                party.tamper_point = Some(Box::new(move |what, p| {
+                    if what == "opening mask" {
+                        *p = G1Affine::from(if sign { correction + *p } else { -correction + *p });
+                    }
+                }));
+            },
+        )
         .unwrap()
     };
     for sign in [false, true] {
@@ -64,7 +75,7 @@ fn a_late_message_cannot_correct_an_early_one() {
     let delta = s.pk.srs.g1[1];
     let forge = |early: &'static str, late: &'static str| {
         let (mut first, mut second) = (true, true);
-        crate::proof::prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, rng(1), &mut |_| {}, |party| {
+        crate::proof::prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, None, rng(1), &mut |_| {}, |party| {
             party.tamper_point = Some(Box::new(move |what, p| {
                 if what == early && std::mem::take(&mut first) {
                     *p = G1Affine::from(delta + *p);
@@ -105,7 +116,7 @@ fn a_scalar_in_the_clear_that_is_off_by_one_is_refused() {
         ("folded blinder", VerifyError::Opening(crate::pcs::PcsError::Pairing)),
     ] {
         let mut first = true;
-        let proof = crate::proof::prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, rng(1), &mut |_| {}, |party| {
+        let proof = crate::proof::prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, None, rng(1), &mut |_| {}, |party| {
             party.tamper_scalar = Some(Box::new(move |what, x| {
                 if what == name && std::mem::take(&mut first) {
                     *x += Fr::from(1u64);

@@ -256,7 +256,39 @@ mod prover {
         rng: R,
         phase: &mut dyn FnMut(Phase),
     ) -> Result<Vec<u8>, ProveError> {
-        prove_with(pk, key, parameters, context, heap, publics, rng, phase, |_| {})
+        prove_with(pk, key, parameters, context, heap, publics, None, rng, phase, |_| {})
+    }
+
+    /// [`prove`], with commitments to the program's committed tensors that depend on the tensor and `link` alone: two proofs about the same data,
+    /// made with the same secret and rows of one length, publish the same commitments. Without the secret they hide the data as others do.
+    #[allow(clippy::too_many_arguments)]
+    pub fn prove_linked<R: RngCore + CryptoRng>(
+        pk: &ProvingKey,
+        key: &VerifyingKey,
+        parameters: &Parameters,
+        context: &[u8],
+        heap: &[i64],
+        publics: &[Vec<i64>],
+        link: &[u8; 32],
+        rng: R,
+        phase: &mut dyn FnMut(Phase),
+    ) -> Result<Vec<u8>, ProveError> {
+        prove_with(pk, key, parameters, context, heap, publics, Some(link), rng, phase, |_| {})
+    }
+
+    /// The blinder of a row that proofs are linked by: a keyed hash of position and content. Content goes in, because one blinder for two
+    /// contents would show their difference.
+    fn linked_blinder(link: &[u8; 32], index: usize, cells: &[i64]) -> Fr {
+        let mut hasher = blake3::Hasher::new_keyed(link);
+        hasher.update(b"zktorch linked row v1");
+        hasher.update(&(index as u64).to_le_bytes());
+        hasher.update(&(cells.len() as u64).to_le_bytes());
+        for cell in cells {
+            hasher.update(&cell.to_le_bytes());
+        }
+        let mut bytes = [0u8; 64];
+        hasher.finalize_xof().fill(&mut bytes);
+        zktorch_algebra::fr_from_wide_bytes(&bytes)
     }
 
     /// [`prove`], with a hook on the prover before it starts (tests turn it into a cheating one).
@@ -268,6 +300,7 @@ mod prover {
         context: &[u8],
         heap: &[i64],
         publics: &[Vec<i64>],
+        link: Option<&[u8; 32]>,
         mut rng: R,
         phase: &mut dyn FnMut(Phase),
         hook: impl FnOnce(&mut Prover<'_, R>),
@@ -288,7 +321,16 @@ mod prover {
 
         phase(Phase::Commit);
         let row = 1usize << program.row_bits;
-        let heap_blinders: Vec<Fr> = (0..heap.len() / row).map(|_| random_scalar(&mut rng)).collect();
+        let mut heap_blinders: Vec<Fr> = (0..heap.len() / row).map(|_| random_scalar(&mut rng)).collect();
+        if let Some(link) = link {
+            for committed in &program.committed {
+                let region = &program.regions[committed.region.0 as usize];
+                let rows = heap[region.base..].chunks(row).zip(&mut heap_blinders[region.base / row..]);
+                for (index, (cells, blinder)) in rows.take(region.len.div_ceil(row)).enumerate() {
+                    *blinder = linked_blinder(link, index, cells);
+                }
+            }
+        }
         let h = key.pcs.h;
         let heap_rows = blinded_rows(&pk.srs.g1, h, heap, row, &heap_blinders);
         let mut bases = pk.srs.g1[..ROW].to_vec();
@@ -311,4 +353,4 @@ mod prover {
 #[cfg(test)]
 pub(crate) use prover::prove_with;
 #[cfg(feature = "prover")]
-pub use prover::{ProveError, prove};
+pub use prover::{ProveError, prove, prove_linked};

@@ -128,7 +128,7 @@ impl Setting {
         let (heap, publics) = (&self.heap, &self.publics);
         let names = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let seen = names.clone();
-        crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, rng, &mut |_| {}, |party| {
+        crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, None, rng, &mut |_| {}, |party| {
             party.tamper = Some(Box::new(move |what, _| {
                 if !seen.borrow().contains(&what) {
                     seen.borrow_mut().push(what);
@@ -140,20 +140,21 @@ impl Setting {
     }
     fn attempt(&self, heap: &[i64], publics: &[Vec<i64>], tamper: Option<(&'static str, usize)>) -> Result<crate::Verified, VerifyError> {
         let rng = ChaCha20Rng::seed_from_u64(9);
-        let proof = crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, rng, &mut |_| {}, |party| {
-            if let Some((name, position)) = tamper {
-                let mut seen = 0;
-                party.tamper = Some(Box::new(move |what, values| {
-                    if what == name {
-                        if seen == 0 {
-                            values[position] += zktorch_algebra::Fr::from(1u64);
+        let proof =
+            crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, None, rng, &mut |_| {}, |party| {
+                if let Some((name, position)) = tamper {
+                    let mut seen = 0;
+                    party.tamper = Some(Box::new(move |what, values| {
+                        if what == name {
+                            if seen == 0 {
+                                values[position] += zktorch_algebra::Fr::from(1u64);
+                            }
+                            seen += 1;
                         }
-                        seen += 1;
-                    }
-                }));
-            }
-        })
-        .unwrap();
+                    }));
+                }
+            })
+            .unwrap();
         verify(&self.vk, b"", publics, &proof)
     }
 }
@@ -330,4 +331,23 @@ fn two_witnesses_of_one_statement_look_alike() {
     // largest is about 4.5 deviations.
     let worst = counts[0].iter().zip(&counts[1]).flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs())).max().unwrap();
     assert!(worst < 36, "a bit differs {worst} times out of {n}");
+}
+
+#[test]
+fn proofs_about_the_same_committed_data_can_be_linked() {
+    let s = Setting::rich();
+    assert!(!s.built.program.committed.is_empty());
+    let make = |heap: &[i64], link: Option<&[u8; 32]>, seed| {
+        let rng = ChaCha20Rng::seed_from_u64(seed);
+        let (p, x) = (&s.built.parameters, &s.publics);
+        let proof = match link {
+            Some(link) => crate::prove_linked(&s.pk, &s.vk, p, b"", heap, x, link, rng, &mut |_| {}),
+            None => prove(&s.pk, &s.vk, p, b"", heap, x, rng, &mut |_| {}),
+        };
+        verify(&s.vk, b"", x, &proof.unwrap()).unwrap().committed
+    };
+    let linked = make(&s.heap, Some(&[7; 32]), 1);
+    assert_eq!(linked, make(&s.heap, Some(&[7; 32]), 2));
+    assert_ne!(linked, make(&s.heap, Some(&[8; 32]), 1));
+    assert_ne!(make(&s.heap, None, 1), make(&s.heap, None, 2));
 }

@@ -33,10 +33,12 @@ pub enum Kind {
     Proof,
     /// A reference string.
     Srs,
+    /// A proof that committed weights are small.
+    RangeProof,
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Model, Kind::ProvingKey, Kind::VerifyingKey, Kind::Proof, Kind::Srs];
+    const ALL: [Kind; 6] = [Kind::Model, Kind::ProvingKey, Kind::VerifyingKey, Kind::Proof, Kind::Srs, Kind::RangeProof];
 
     fn tag(self) -> [u8; 4] {
         match self {
@@ -45,6 +47,7 @@ impl Kind {
             Kind::VerifyingKey => *b"VKEY",
             Kind::Proof => *b"PROF",
             Kind::Srs => *b"SRS\0",
+            Kind::RangeProof => *b"RANG",
         }
     }
 
@@ -61,6 +64,7 @@ impl Kind {
             Kind::VerifyingKey => "a verifying key",
             Kind::Proof => "a proof",
             Kind::Srs => "a reference string",
+            Kind::RangeProof => "a range proof",
         }
     }
 
@@ -71,6 +75,7 @@ impl Kind {
             Kind::ProvingKey | Kind::VerifyingKey => "zktorch setup MODEL.zkt --pk PK --vk VK",
             Kind::Proof => "zktorch prove MODEL.zkt --pk PK --input FILE -o PROOF",
             Kind::Srs => "zktorch srs generate --size-log2 N -o SRS",
+            Kind::RangeProof => "zktorch setup MODEL.zkt --pk PK --vk VK --prove-ranges RANGES",
         }
     }
 }

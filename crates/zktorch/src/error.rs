@@ -7,7 +7,7 @@ use zktorch_graph::{CompileError, RunError};
 use zktorch_onnx::ImportError;
 use zktorch_program::ExecuteError;
 use zktorch_protocol::pcs::SrsError;
-use zktorch_protocol::{ProveError, SetupError, VerifyError};
+use zktorch_protocol::{ProveError, RangeError, SetupError, VerifyError};
 
 /// A file of ours that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -244,6 +244,9 @@ pub enum Error {
     /// A proof that cannot be made.
     #[error(transparent)]
     Prove(#[from] ProveError),
+    /// A range proof that cannot be made.
+    #[error(transparent)]
+    Ranges(#[from] RangeError),
     /// A program that the protocol does not take.
     #[error("the model's program cannot be proved: {0}")]
     Program(VerifyError),
@@ -285,7 +288,7 @@ impl Error {
             Self::Setup(SetupError::ReferenceString { .. }) => "E0401",
             Self::Setup(SetupError::Audit(_)) | Self::Program(_) => "E0402",
             Self::Setup(_) => "E0403",
-            Self::Prove(_) => "E0404",
+            Self::Prove(_) | Self::Ranges(_) => "E0404",
             Self::Mismatch(_) => "E0611",
             Self::Srs { .. } => "E0620",
         }
@@ -337,7 +340,7 @@ impl Error {
                 ));
             }
             Self::Setup(_) | Self::Program(_) => "please report this model",
-            Self::Prove(_) => "make both keys again with `zktorch setup`",
+            Self::Prove(_) | Self::Ranges(_) => "make both keys again with `zktorch setup`",
             Self::Mismatch(_) => "`zktorch inspect FILE` says which model a file belongs to",
             Self::Srs { .. } => {
                 "generate one with `zktorch srs generate --size-log2 N -o FILE`, or import a ceremony with `zktorch srs import FILE.ptau -o FILE`"

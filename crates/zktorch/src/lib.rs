@@ -35,6 +35,7 @@ mod model;
 mod npy;
 mod proof;
 mod random;
+mod ranges;
 mod srs;
 pub mod tensors;
 #[cfg(test)]
@@ -45,7 +46,8 @@ pub use error::{Error, FileError, InputError, Rejection};
 pub use id::ModelId;
 pub use keys::{ModelInfo, ProvingKey, TensorInfo, VerifyingKey, setup, write_keys};
 pub use model::{CheckReport, Model, OnnxModel, Options, UnsupportedNode, check};
-pub use proof::{Proof, Proved, Statement, StatementTensor, prove, verify};
+pub use proof::{Proof, Proved, Statement, StatementTensor, link_key, prove, prove_linked, verify};
+pub use ranges::RangeProof;
 pub use srs::{Development, ReferenceString};
 pub use tensors::TensorSpec;
 #[doc(no_inline)]

@@ -60,22 +60,41 @@ pub struct StatementTensor {
 /// # Errors
 /// A key of another model, inputs out of range, a value that leaves its range.
 pub fn prove(model: &Model, key: &ProvingKey, inputs: &[Tensor], progress: &mut dyn FnMut(&'static str)) -> Result<Proved, Error> {
+    prove_linked(model, key, inputs, None, progress)
+}
+
+/// The key for [`prove_linked`] from a secret of at least 16 bytes; nothing for a shorter one.
+pub fn link_key(secret: &[u8]) -> Option<[u8; 32]> {
+    (secret.len() >= 16).then(|| blake3::derive_key("zktorch link secret v1", secret))
+}
+
+/// [`prove`]; with a `link`, a secret, commitments to committed tensors depend on it and the tensor alone: proofs of one model about the same data
+/// show the same commitments.
+///
+/// # Errors
+/// As [`prove`].
+pub fn prove_linked(
+    model: &Model,
+    key: &ProvingKey,
+    inputs: &[Tensor],
+    link: Option<&[u8; 32]>,
+    progress: &mut dyn FnMut(&'static str),
+) -> Result<Proved, Error> {
     key.check_model(model)?;
     let mut clock = Clock { phases: Vec::new(), progress };
     clock.begin("witness");
     let run = model.run(inputs)?;
     let verifying = key.verifying_key();
     let id = verifying.model_id();
-    let proof = protocol::prove(
-        &key.key,
-        &verifying.key,
-        &model.compiled.built.parameters,
-        id.as_bytes(),
-        &run.witness.heap,
-        &run.witness.publics,
-        random::secret_rng(),
-        &mut |phase: Phase| clock.begin(phase.name()),
-    )?;
+    let (parameters, witness) = (&model.compiled.built.parameters, &run.witness);
+    let (context, rng) = (id.as_bytes(), random::secret_rng());
+    let mut phase = |phase: Phase| clock.begin(phase.name());
+    let proof = match link {
+        None => protocol::prove(&key.key, &verifying.key, parameters, context, &witness.heap, &witness.publics, rng, &mut phase),
+        Some(link) => {
+            protocol::prove_linked(&key.key, &verifying.key, parameters, context, &witness.heap, &witness.publics, link, rng, &mut phase)
+        }
+    }?;
     let phases = clock.end();
     Ok(Proved { proof: Proof { model: id, publics: run.witness.publics, proof }, outputs: run.outputs, phases })
 }

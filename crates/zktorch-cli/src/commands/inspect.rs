@@ -3,7 +3,7 @@ use crate::args;
 use crate::ui::{Ui, bytes, count};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
-use zktorch::{Kind, Model, ModelInfo, Proof, ProvingKey, ReferenceString, VerifyingKey, container};
+use zktorch::{Kind, Model, ModelInfo, Proof, ProvingKey, RangeProof, ReferenceString, VerifyingKey, container};
 
 /// `zktorch inspect`.
 pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
@@ -42,6 +42,14 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
             let srs = ReferenceString::read(path)?;
             let line = format!("{} powers; zktorch srs verify checks that they belong together", count(srs.len()));
             (vec![line], json!({ "size": srs.len() }))
+        }
+        Kind::RangeProof => {
+            let proof = RangeProof::read(path)?;
+            let lines = vec![
+                format!("says that the weights of model {} are small integers", proof.claimed_model()),
+                "whether it is valid: zktorch verify PROOF --vk VK --ranges RANGES".to_owned(),
+            ];
+            (lines, json!({ "claimed_model_id": proof.claimed_model().to_string() }))
         }
     };
     ui.finish();

@@ -4,6 +4,7 @@ use crate::memory::peak_rss_bytes;
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;
+use std::path::Path;
 use std::time::Instant;
 use zktorch::{Model, ProvingKey, container};
 
@@ -14,8 +15,9 @@ pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     let model = Model::read(&args.model)?;
     let inputs = model.read_inputs(&args.input)?;
     let key = ProvingKey::read(&args.pk)?;
+    let link = args.link.as_deref().map(link_secret).transpose()?;
     let began = Instant::now();
-    let proved = zktorch::prove(&model, &key, &inputs, &mut |phase| ui.phase(phase_text(phase)))?;
+    let proved = zktorch::prove_linked(&model, &key, &inputs, link.as_ref(), &mut |phase| ui.phase(phase_text(phase)))?;
     let elapsed = began.elapsed().as_secs_f64();
     let written = proved.proof.write(&args.output)?;
     ui.finish();
@@ -35,4 +37,14 @@ pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     ui.line(format!("proved in {}{memory}", seconds(elapsed)));
     ui.line(format!("wrote {} ({})", args.output.display(), bytes(written)));
     Ok(Outcome::Done)
+}
+
+/// The secret that links proofs: a hash of the file.
+fn link_secret(path: &Path) -> Result<[u8; 32], Failure> {
+    let bytes = container::read(path)?;
+    zktorch::link_key(&bytes).ok_or_else(|| Failure::Usage {
+        code: "E0908",
+        message: format!("{} has {} bytes, too few for a secret", path.display(), bytes.len()),
+        help: "make one: head -c 32 /dev/urandom > link.secret".to_owned(),
+    })
 }

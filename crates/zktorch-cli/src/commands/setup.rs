@@ -4,7 +4,7 @@ use crate::{Failure, Outcome};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
-use zktorch::{Model, ReferenceString, container};
+use zktorch::{Model, RangeProof, ReferenceString, container};
 
 /// The reference string at `path`, or a development one of at least `size` powers, with a warning.
 pub fn reference_string(path: Option<&Path>, size: usize, ui: &Ui) -> Result<(ReferenceString, bool), Failure> {
@@ -29,6 +29,9 @@ pub fn reference_string(path: Option<&Path>, size: usize, ui: &Ui) -> Result<(Re
 pub fn setup(args: &args::Setup, ui: &Ui) -> Result<Outcome, Failure> {
     container::check_writable(&args.pk)?;
     container::check_writable(&args.vk)?;
+    if let Some(path) = &args.prove_ranges {
+        container::check_writable(path)?;
+    }
     if args.pk == args.vk {
         return Err(Failure::Usage {
             code: "E0902",
@@ -43,19 +46,34 @@ pub fn setup(args: &args::Setup, ui: &Ui) -> Result<Outcome, Failure> {
     let began = Instant::now();
     let (pk, vk) = zktorch::setup(&model, &srs)?;
     let elapsed = began.elapsed().as_secs_f64();
+    let ranges = match &args.prove_ranges {
+        Some(_) => {
+            ui.phase("proving that the weights are small");
+            Some(RangeProof::make(&model, &pk, &mut |_| {})?)
+        }
+        None => None,
+    };
     let (pk_bytes, vk_bytes) = zktorch::write_keys((&pk, &args.pk), (&vk, &args.vk))?;
+    let mut ranges_bytes = None;
+    if let (Some(proof), Some(path)) = (ranges, &args.prove_ranges) {
+        ranges_bytes = Some(proof.write(path)?);
+    }
     ui.finish();
     ui.result(&json!({
         "model_id": vk.model_id().to_string(),
         "setup_seconds": elapsed,
         "pk_bytes": pk_bytes,
         "vk_bytes": vk_bytes,
+        "ranges_bytes": ranges_bytes,
         "srs_size": pk.srs_size(),
         "development_srs": development,
     }));
     ui.line(format!("model id {}", vk.model_id()));
     ui.line(format!("wrote {} ({}): for whoever proves; keep it as secret as the weights", args.pk.display(), bytes(pk_bytes)));
     ui.line(format!("wrote {} ({}): for everybody", args.vk.display(), bytes(vk_bytes)));
+    if let (Some(n), Some(path)) = (ranges_bytes, &args.prove_ranges) {
+        ui.line(format!("wrote {} ({}): for whoever does not trust you with the key", path.display(), bytes(n)));
+    }
     ui.line(format!("done in {}", seconds(elapsed)));
     Ok(Outcome::Done)
 }

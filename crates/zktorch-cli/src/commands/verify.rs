@@ -4,7 +4,7 @@ use crate::ui::{Ui, error_json, seconds};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::time::Instant;
-use zktorch::{ModelId, Proof, Rejection, Statement, StatementTensor, VerifyingKey};
+use zktorch::{ModelId, Proof, RangeProof, Rejection, Statement, StatementTensor, VerifyingKey};
 
 /// `zktorch verify`.
 pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
@@ -26,6 +26,9 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
             ui.result(&accepted_json(&statement, elapsed));
             for line in statement_lines(&statement, &key) {
                 ui.line(line);
+            }
+            if args.ranges.is_some() {
+                ui.line("the committed weights are integers within the bounds that the key declares");
             }
             ui.line(format!("verified in {}", seconds(elapsed)));
             Ok(Outcome::Done)
@@ -53,6 +56,16 @@ fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Statement, 
         && !key.model_id().matches(trusted)
     {
         return Ok(Err(Rejection::NotTrusted { expected: trusted.clone(), got: key.model_id().to_string() }));
+    }
+    if let Some(path) = &args.ranges {
+        let ranges = match RangeProof::read(path) {
+            Ok(ranges) => ranges,
+            Err(e) if e.is_defective_content() => return Ok(Err(Rejection::File(e))),
+            Err(e) => return Err(e.into()),
+        };
+        if let Err(rejection) = ranges.verify(key) {
+            return Ok(Err(rejection));
+        }
     }
     Ok(zktorch::verify(key, &proof))
 }

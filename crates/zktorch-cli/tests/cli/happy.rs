@@ -195,3 +195,43 @@ fn help_teaches_and_completions_are_made() {
     assert!(world.run("--help").succeeded().stdout.contains("zktorch prove model.zkt"));
     assert!(world.run("completions bash").succeeded().stdout.contains("_zktorch"));
 }
+
+#[test]
+fn weights_are_shown_to_be_small_once() {
+    let world = World::with_model();
+    world.run("setup m.zkt --pk model.pk --vk model.vk --prove-ranges model.ranges").succeeded();
+    world.run("setup m.zkt --pk other.pk --vk other.vk").succeeded();
+    world.run("prove m.zkt --pk model.pk --input input.json -o proof.bin").succeeded();
+    let done = world.run("verify proof.bin --vk model.vk --ranges model.ranges").succeeded();
+    assert!(done.stdout.contains("within the bounds"), "{}", done.stdout);
+    assert!(world.run("inspect model.ranges").succeeded().stdout.contains("a range proof"));
+    world.run("prove m.zkt --pk other.pk --input input.json -o other.bin").succeeded();
+    assert_eq!(world.run("verify other.bin --vk other.vk --ranges model.ranges").code, 1, "the range proof is about another key");
+    let mut bytes = world.bytes("model.ranges");
+    bytes.truncate(bytes.len() - 1);
+    world.write("model.ranges", bytes);
+    assert_eq!(world.run("verify proof.bin --vk model.vk --ranges model.ranges").code, 1);
+}
+
+#[test]
+fn proofs_about_the_same_hidden_input_can_be_linked() {
+    let world = World::new();
+    std::fs::copy(asset("digits_mlp.onnx"), world.path("model.onnx")).unwrap();
+    let pixels: Vec<String> = pixels().iter().map(f32::to_string).collect();
+    world.write("input.json", format!("{{\"input_data\": [[{}]]}}", pixels.join(",")));
+    world.run("compile model.onnx -o model.zkt --input-visibility committed --calibrate input.json").succeeded();
+    world.run("setup model.zkt --pk model.pk --vk model.vk").succeeded();
+    world.write("link.secret", [7u8; 32]);
+    world.write("short.secret", [7u8; 8]);
+    let commitment = |link: &str, name: &str| {
+        world.run(&format!("prove model.zkt --pk model.pk --input input.json -o {name} {link}")).succeeded();
+        let verified = world.run(&format!("verify {name} --vk model.vk --json")).succeeded().json();
+        verified["statement"]["inputs"].as_object().unwrap().values().next().unwrap()["commitment"].as_str().unwrap().to_owned()
+    };
+    let linked = commitment("--link link.secret", "a.bin");
+    assert_eq!(linked, commitment("--link link.secret", "b.bin"));
+    assert_ne!(linked, commitment("", "c.bin"));
+    let short = world.run("prove model.zkt --pk model.pk --input input.json -o d.bin --link short.secret");
+    assert_eq!(short.code, 2);
+    assert!(short.stderr.contains("too few"), "{}", short.stderr);
+}
