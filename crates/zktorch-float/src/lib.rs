@@ -9,9 +9,11 @@ mod graph;
 mod interp;
 mod op;
 mod tensor;
+mod tree;
 
 pub use error::{EvalError, GraphError};
 pub use graph::{Graph, Node, ValueId, ValueInfo};
 pub use interp::{eval_op, interpret, run};
 pub use op::{BinaryFn, CoordinateTransform, Direction, NearestMode, Op, PadMode, ReduceFn, ResizeMode, RnnActivation, UnaryFn};
 pub use tensor::{DType, Data, Tensor};
+pub use tree::{TreeEnsemble, TreeNode};

@@ -3,7 +3,8 @@
 //! Axes are non-negative and in range, padding is explicit, and optional attributes have their defaults filled in. Operand
 //! positions follow the ONNX operator of the same name unless the variant says otherwise.
 
-use crate::DType;
+use crate::{DType, TreeEnsemble};
+use std::sync::Arc;
 
 /// Elementwise functions of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -491,6 +492,8 @@ pub enum Op {
         /// Largest result.
         high: i64,
     },
+    /// Sums of the leaves that each row of `[rows, features]` reaches: `[rows, targets]`. Input `[X]`.
+    TreeEnsemble(Arc<TreeEnsemble>),
     /// The same elements in row-major order under another shape. Input `[X]`.
     Reshape {
         /// Target shape.

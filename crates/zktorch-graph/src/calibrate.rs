@@ -92,7 +92,22 @@ pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) 
             formats[id.0] = Format { scale, bits: 16 };
         }
     }
+    wide_features(graph, ranges, options, &mut formats);
     formats
+}
+
+/// Most fractional bits of a feature.
+const FEATURE_SCALE: i32 = 20;
+
+/// Inputs of decision trees have up to 32 bits: features of very different magnitude share a scale, and comparing them costs little.
+fn wide_features(graph: &Graph, ranges: &Ranges, options: &CompileOptions, formats: &mut [Format]) {
+    for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::TreeEnsemble(_))) {
+        let Some(id) = node.inputs.first().copied().flatten().filter(|id| graph.inputs.contains(id)) else { continue };
+        let scale = activation_scale(ranges.abs_max[id.0], 32, options.headroom_bits).min(FEATURE_SCALE);
+        let top = ranges.abs_max[id.0].max(1.0) * f64::from(1u32 << options.headroom_bits);
+        let bits = (scale + libm::ceil(libm::log2(top)) as i32 + 2).clamp(16, 32) as u32;
+        formats[id.0] = Format { scale, bits };
+    }
 }
 
 /// Fractional bits that exponentials want.

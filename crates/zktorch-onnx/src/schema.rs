@@ -120,6 +120,7 @@ const STRIDES: Attribute = ints("strides");
 const DILATIONS: Attribute = ints("dilations");
 const PADS: Attribute = ints("pads");
 const GROUP: Attribute = int("group");
+const KERNEL_TYPE: Attribute = string("kernel_type").one_of(&["LINEAR", "POLY", "RBF", "SIGMOID"]);
 const KEEPDIMS: Attribute = int("keepdims").only(&[0, 1]);
 const DTYPE: Attribute = int("dtype");
 const RNN_ACTIVATIONS: [Attribute; 7] = [
@@ -411,13 +412,96 @@ const OPERATORS: &[Operator] = &[
         &[floats("coefficients"), floats("intercepts"), string("post_transform").one_of(&["NONE"]), int("targets")],
     ),
     ml("Normalizer", 1, 1, &[string("norm").one_of(&["MAX", "L1", "L2"])]),
+    ml(
+        "SVMClassifier",
+        1,
+        2,
+        &[
+            ints("classlabels_ints"),
+            floats("coefficients"),
+            floats("kernel_params"),
+            KERNEL_TYPE,
+            string("post_transform").one_of(&["NONE"]),
+            floats("rho"),
+            floats("support_vectors"),
+            ints("vectors_per_class"),
+        ],
+    ),
+    ml(
+        "SVMRegressor",
+        1,
+        1,
+        &[
+            floats("coefficients"),
+            floats("kernel_params"),
+            KERNEL_TYPE,
+            int("n_supports"),
+            int("one_class").only(&[0]),
+            string("post_transform").one_of(&["NONE"]),
+            floats("rho"),
+            floats("support_vectors"),
+        ],
+    ),
     ml("Scaler", 1, 1, &[floats("offset"), floats("scale")]),
+    ml(
+        "TreeEnsembleClassifier",
+        1,
+        2,
+        &tree([
+            floats("base_values"),
+            ints("class_ids"),
+            ints("class_nodeids"),
+            ints("class_treeids"),
+            floats("class_weights"),
+            ints("classlabels_int64s"),
+            string("post_transform").one_of(&["NONE", "SOFTMAX", "LOGISTIC"]),
+        ]),
+    ),
+    ml(
+        "TreeEnsembleRegressor",
+        1,
+        1,
+        &tree([
+            floats("base_values"),
+            ints("target_ids"),
+            ints("target_nodeids"),
+            ints("target_treeids"),
+            floats("target_weights"),
+            int("n_targets"),
+            string("post_transform").one_of(&["NONE"]),
+        ]),
+    ),
     Operator { domain: MICROSOFT, ..op("QGemm", 1, (6, 9), 1, &[ALPHA, int("transA").only(&[0, 1]), int("transB").only(&[0, 1])]) },
 ];
 
 const fn with_rnn(extra: Attribute) -> [Attribute; 8] {
     let [a, b, c, d, e, f, g] = RNN_ACTIVATIONS;
     [a, b, c, d, e, f, g, extra]
+}
+
+/// Attributes of the nodes of a tree ensemble and those that say what its leaves mean. Features are finite, so that it does not matter
+/// where missing ones go.
+const fn tree(rest: [Attribute; 7]) -> [Attribute; 17] {
+    let [a, b, c, d, e, f, g] = rest;
+    [
+        string("aggregate_function").one_of(&["SUM"]),
+        ints("nodes_falsenodeids"),
+        ints("nodes_featureids"),
+        floats("nodes_hitrates"),
+        ints("nodes_missing_value_tracks_true"),
+        strings("nodes_modes").one_of(&["BRANCH_LEQ", "BRANCH_LT", "LEAF"]),
+        ints("nodes_nodeids"),
+        ints("nodes_treeids"),
+        ints("nodes_truenodeids"),
+        floats("nodes_values"),
+        a,
+        b,
+        c,
+        d,
+        e,
+        f,
+        g,
+    ]
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod strided;
+mod tree;
 mod view;
 
 #[cfg(test)]
@@ -101,6 +102,7 @@ pub fn eval_op(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, EvalE
         Op::QuantizeLinear { axis, low, high } => one(quant::quantize(args.get(0)?, args.get(1)?, args.opt(2), *axis, (*low, *high))),
         Op::DequantizeLinear { axis } => one(quant::dequantize(args.get(0)?, args.get(1)?, args.opt(2), *axis)),
         Op::Requantize { axis, low, high } => one(quant::requantize(args.get(0)?, args.get(1)?, args.opt(2), *axis, (*low, *high))),
+        Op::TreeEnsemble(trees) => one(tree::ensemble(args.get(0)?, trees)),
         Op::Reshape { shape } => one(args.get(0)?.reshaped(shape.clone())),
         Op::Transpose { perm } => one(view::transpose(args.get(0)?, perm)),
         Op::Slice { starts, sizes, steps } => one(view::slice(args.get(0)?, starts, sizes, steps)),

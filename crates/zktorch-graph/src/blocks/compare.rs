@@ -50,7 +50,7 @@ pub(crate) fn differs_from_zero(ctx: &mut Lowering, node: &str, x: &QTensor) -> 
 }
 
 /// `[u ≥ 0]` at scale 0: by a table if `u` has at most 16 bits and the program asks often enough, else `u + 2^B = 2^B·g + r`, `g ∈ {0, 1}`, `r ∈ [0, 2^B)`.
-pub(super) fn non_negative(ctx: &mut Lowering, node: &str, u: &Accumulator) -> Result<QTensor, BlockError> {
+pub(crate) fn non_negative(ctx: &mut Lowering, node: &str, u: &Accumulator) -> Result<QTensor, BlockError> {
     if has_table(ctx, u, NOT_NEGATIVE) {
         return by_table(ctx, node, u, &|v| (v >= 0.0) as u8 as f64, NOT_NEGATIVE);
     }

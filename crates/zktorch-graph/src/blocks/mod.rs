@@ -55,7 +55,9 @@ mod unary;
 
 pub(crate) use accumulator::{broadcast_shape, broadcast_to};
 pub(crate) use cells::{check_range, checked_cells};
-pub(crate) use compare::{Comparison, compare, differs_from_zero, logical_and, logical_not, logical_or, logical_xor, where_select};
+pub(crate) use compare::{
+    Comparison, compare, differs_from_zero, logical_and, logical_not, logical_or, logical_xor, non_negative, where_select,
+};
 pub(crate) use divide::{divide, sqrt};
 pub use error::BlockError;
 #[cfg(test)]

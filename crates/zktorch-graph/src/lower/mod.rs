@@ -11,6 +11,7 @@ mod linear;
 mod movement;
 mod nonlinear;
 mod quant;
+mod tree;
 
 use crate::blocks::{self, BlockError, Lowering, TablePlan};
 use crate::error::UnsupportedNode;
@@ -362,6 +363,7 @@ impl Lower<'_> {
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Pad { mode: zktorch_float::PadMode::Constant, pads, value } => self.pad(node, pads, *value),
             Op::Gather { axis } => self.gather(node, *axis),
+            Op::TreeEnsemble(trees) => self.trees(node, trees),
             Op::QuantizeLinear { low, high, .. } => self.quantize(node, *low, *high),
             Op::DequantizeLinear { axis } => self.dequantize(node, *axis),
             Op::Requantize { axis, low, high } => self.requantize(node, *axis, *low, *high),

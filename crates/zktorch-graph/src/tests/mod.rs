@@ -7,6 +7,7 @@ mod interface;
 mod layers;
 mod movement;
 mod quant;
+mod tree;
 
 use crate::{CompileOptions, CompiledModel, compile};
 use zktorch_float::{DType, Data, Graph, Node, Op, Tensor, ValueId, run};

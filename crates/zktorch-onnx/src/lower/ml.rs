@@ -10,6 +10,10 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Lowered {
         "Normalizer" => normalize(ctx),
         "LinearRegressor" => regress(ctx),
         "LinearClassifier" => classify(ctx),
+        "SVMClassifier" => super::svm::classify(ctx),
+        "SVMRegressor" => super::svm::regress(ctx),
+        "TreeEnsembleClassifier" => super::tree::classify(ctx),
+        "TreeEnsembleRegressor" => super::tree::regress(ctx),
         _ => Err(ctx.error("the operator has no translation")),
     }
 }
@@ -27,13 +31,13 @@ fn extract(ctx: &mut Ctx<'_>) -> Lowered {
 }
 
 /// Operand 0 as floats.
-fn floats(ctx: &mut Ctx<'_>) -> Result<ValueId, crate::ImportError> {
+pub(super) fn floats(ctx: &mut Ctx<'_>) -> Result<ValueId, crate::ImportError> {
     let x = ctx.input(0)?;
     if ctx.dtype(x) == DType::F32 { Ok(x) } else { ctx.emit(Op::Cast { to: DType::F32 }, &[x]) }
 }
 
 /// A constant from the attributes, which hold the model's weights.
-fn weights(ctx: &mut Ctx<'_>, shape: Vec<usize>, data: &[f32]) -> Result<ValueId, crate::ImportError> {
+pub(super) fn weights(ctx: &mut Ctx<'_>, shape: Vec<usize>, data: &[f32]) -> Result<ValueId, crate::ImportError> {
     let tensor = ctx.tensor(shape, Data::F32(data.to_vec()))?;
     let id = ctx.literal(tensor);
     ctx.builder.graph.values[id.0].from_weights = true;

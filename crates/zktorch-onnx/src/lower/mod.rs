@@ -19,6 +19,8 @@ pub(crate) mod quant;
 mod recurrent;
 mod resize;
 mod shape;
+mod svm;
+mod tree;
 
 /// A node on its way into the graph.
 pub(crate) struct Ctx<'a> {
