@@ -101,14 +101,13 @@ mod prover {
     pub enum RangeError {
         /// A parameter is out of range.
         #[error(transparent)]
-        Execute(#[from] ExecuteError),
+        Execute(Box<ExecuteError>),
         /// The proof cannot be made.
         #[error(transparent)]
         Prove(#[from] ProveError),
     }
 
     /// Proves that the parameters behind a key are within its program's bounds; empty if there are none.
-    #[expect(clippy::result_large_err, reason = "called once per model")]
     pub fn prove_ranges<R: RngCore + CryptoRng>(
         pk: &ProvingKey,
         key: &VerifyingKey,
@@ -123,7 +122,7 @@ mod prover {
             return Err(ProveError::KeyMismatch.into());
         }
         let (key, built) = range_key(key);
-        let witness = execute_steps(&built.program, parameters, &built.steps, &[])?;
+        let witness = execute_steps(&built.program, parameters, &built.steps, &[]).map_err(|e| RangeError::Execute(Box::new(e)))?;
         let pk = ProvingKey { key_digest: key.digest(), ..pk.clone() };
         Ok(prove(&pk, &key, parameters, CONTEXT, &witness.heap, &[], rng, phase)?)
     }
