@@ -10,6 +10,7 @@ impl Rewriter {
         let [out] = node.outputs[..] else {
             return match node.op {
                 Op::Lstm { .. } | Op::Gru { .. } | Op::Rnn { .. } => self.recurrent(node),
+                Op::TopK { axis, k, largest } => self.top_k(node, axis, k, largest),
                 _ => self.push(node),
             };
         };
@@ -75,6 +76,14 @@ impl Rewriter {
                 let negative = self.unary(UnaryFn::Relu, negated)?;
                 let scaled = self.binary(BinaryFn::Mul, negative, b, &shape)?;
                 self.finish(Op::Binary(BinaryFn::Sub), &[positive, scaled], out)
+            }
+            (Op::ScatterElements { .. } | Op::ScatterNd, Some(x), Some(indices)) => match operand(2) {
+                Some(updates) => self.scatter(node, x, indices, updates, out),
+                None => self.push(node),
+            },
+            (Op::OneHot { axis, depth }, ..) => {
+                let (axis, depth) = (*axis, *depth);
+                self.one_hot(node, axis, depth, out)
             }
             (Op::Trilu { .. }, Some(x), _) if self.dtype(x) == DType::F32 => {
                 let n: usize = shape.iter().product();
@@ -198,7 +207,8 @@ impl Rewriter {
                 let y = self.emit(op(ReduceFn::Max, keepdims), &[y], DType::F32, &shape)?;
                 self.finish(Op::Unary(UnaryFn::Neg), &[y], out)
             }
-            ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Max | ReduceFn::Prod => self.push(node),
+            ReduceFn::Prod => self.product(node, axes, x, out),
+            ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Max => self.push(node),
         }
     }
 

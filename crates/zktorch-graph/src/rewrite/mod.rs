@@ -2,6 +2,7 @@
 //! normalisation disappears into the weights before it, additive and selecting masks become masked softmax.
 
 mod causal;
+mod choose;
 mod decompose;
 mod fold;
 mod recurrent;

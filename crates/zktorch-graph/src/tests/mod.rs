@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod choose;
 mod elementwise;
 mod interface;
 mod layers;

@@ -1,0 +1,121 @@
+//! Operators that overwrite, choose or order elements, as movements, comparisons and maxima.
+
+use super::Rewriter;
+use zktorch_float::{BinaryFn, DType, EvalError, Node, Op, ReduceFn, Tensor, UnaryFn, ValueId, eval_op};
+
+/// Most elements that [`Op::TopK`] is written out for.
+const MOST_CHOSEN: usize = 16;
+/// Most factors of a product that is written out.
+const MOST_FACTORS: usize = 64;
+
+impl Rewriter {
+    /// Scattering at constant positions: a gather from the tensor and the updates behind it.
+    pub(super) fn scatter(&mut self, node: Node, x: ValueId, indices: ValueId, updates: ValueId, out: ValueId) -> Result<(), EvalError> {
+        let Some(at) = self.constant(indices) else {
+            return self.push(node);
+        };
+        let count = |this: &Self, id: ValueId| this.shape(id).iter().product::<usize>();
+        let (n, m) = (count(self, x), count(self, updates));
+        let own = Tensor::i64(self.shape(x), (0..n as i64).collect())?;
+        let new = Tensor::i64(self.shape(updates), (n as i64..(n + m) as i64).collect())?;
+        let Some(positions) = eval_op(&node.op, &[Some(&own), Some(&at), Some(&new)])?.pop() else {
+            return self.push(node);
+        };
+        let positions = self.new_constant(positions, false);
+        let dtype = self.dtype(x);
+        let (x, updates) = (self.reshape(x, &[n])?, self.reshape(updates, &[m])?);
+        let all = self.emit(Op::Concat { axis: 0 }, &[x, updates], dtype, &[n + m])?;
+        self.finish(Op::Gather { axis: 0 }, &[all, positions], out)
+    }
+
+    /// `where(index = 0, 1, …)`; negative indices count from the end.
+    pub(super) fn one_hot(&mut self, node: Node, axis: usize, depth: usize, out: ValueId) -> Result<(), EvalError> {
+        let (Some(&Some(indices)), Some(&Some(values))) = (node.inputs.first(), node.inputs.get(1)) else {
+            return self.push(node);
+        };
+        if self.constant(values).is_none() || self.dtype(indices) != DType::I64 {
+            return self.push(node);
+        }
+        let shape = self.shape(out);
+        let mut column = self.shape(indices);
+        column.insert(axis, 1);
+        let mut row = vec![1; shape.len()];
+        row[axis] = depth;
+        let index = self.reshape(indices, &column)?;
+        let mut hits = Vec::new();
+        for from in [0, -(depth as i64)] {
+            let numbers = Tensor::i64(row.clone(), (0..depth as i64).map(|i| i + from).collect())?;
+            let numbers = self.new_constant(numbers, false);
+            hits.push(self.emit(Op::Binary(BinaryFn::Equal), &[index, numbers], DType::Bool, &shape)?);
+        }
+        let hit = self.emit(Op::Binary(BinaryFn::Or), &hits, DType::Bool, &shape)?;
+        let (off, on) = (self.slice(values, 0, 0, 1)?, self.slice(values, 0, 1, 1)?);
+        self.finish(Op::Where, &[hit, on, off], out)
+    }
+
+    /// The product over some axes, factor by factor.
+    pub(super) fn product(&mut self, node: Node, axes: &[usize], x: ValueId, out: ValueId) -> Result<(), EvalError> {
+        let from = self.shape(x);
+        let factors: usize = axes.iter().map(|&a| from[a]).product();
+        if factors == 0 || factors > MOST_FACTORS || self.dtype(x) != DType::F32 {
+            return self.push(node);
+        }
+        let mut y = x;
+        for &a in axes {
+            let size = self.shape(y)[a];
+            let mut product = self.slice(y, a, 0, 1)?;
+            for i in 1..size {
+                let factor = self.slice(y, a, i, 1)?;
+                let shape = self.shape(factor);
+                product = self.binary(BinaryFn::Mul, product, factor, &shape)?;
+            }
+            y = product;
+        }
+        let shape = self.shape(out);
+        self.finish(Op::Reshape { shape }, &[y], out)
+    }
+
+    /// The largest element, then the largest of the rest, and so on: chosen elements become smaller than all others. Of equal elements
+    /// the first one is chosen first.
+    pub(super) fn top_k(&mut self, node: Node, axis: usize, k: usize, largest: bool) -> Result<(), EvalError> {
+        let (Some(&Some(x)), [values, indices]) = (node.inputs.first(), &node.outputs[..]) else {
+            return self.push(node);
+        };
+        let (values, indices) = (*values, *indices);
+        let shape = self.shape(x);
+        if k == 0 || k > MOST_CHOSEN || k > shape[axis] || self.dtype(x) != DType::F32 {
+            return self.push(node);
+        }
+        let mut single = shape.clone();
+        single[axis] = 1;
+        let mut row = vec![1; shape.len()];
+        row[axis] = shape[axis];
+        let mut rest = if largest { x } else { self.unary(UnaryFn::Neg, x)? };
+        let reduce = |function| Op::Reduce { function, axes: vec![axis], keepdims: true };
+        let negative = self.unary(UnaryFn::Neg, rest)?;
+        let most = self.emit(reduce(ReduceFn::Max), &[negative], DType::F32, &single)?;
+        let least = self.unary(UnaryFn::Neg, most)?;
+        let one = self.scalar(1.0);
+        let floor = self.binary(BinaryFn::Sub, least, one, &single)?;
+        let numbers = Tensor::i64(row, (0..shape[axis] as i64).collect())?;
+        let numbers = self.new_constant(numbers, false);
+        let (mut chosen, mut places) = (Vec::new(), Vec::new());
+        for i in 0..k {
+            let op = Op::ArgMax { axis, keepdims: true, select_last_index: false };
+            let place = self.emit(op, &[rest], DType::I64, &single)?;
+            chosen.push(self.emit(reduce(ReduceFn::Max), &[rest], DType::F32, &single)?);
+            places.push(place);
+            if i + 1 < k {
+                let hit = self.emit(Op::Binary(BinaryFn::Equal), &[numbers, place], DType::Bool, &shape)?;
+                rest = self.emit(Op::Where, &[hit, floor, rest], DType::F32, &shape)?;
+            }
+        }
+        self.finish(Op::Concat { axis }, &places, indices)?;
+        if largest {
+            return self.finish(Op::Concat { axis }, &chosen, values);
+        }
+        let many = self.shape(values);
+        let joined = self.emit(Op::Concat { axis }, &chosen, DType::F32, &many)?;
+        self.finish(Op::Unary(UnaryFn::Neg), &[joined], values)
+    }
+}
