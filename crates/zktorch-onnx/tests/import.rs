@@ -58,6 +58,24 @@ fn symbolic_sizes_must_be_bound() {
 }
 
 #[test]
+fn pooling_by_norms() {
+    let graph = Model::new(18)
+        .input("x", &["1", "1", "2", "2"])
+        .node("LpPool", "x", "a", vec![ints("kernel_shape", &[1, 2]), ints("pads", &[0, 1, 0, 0])])
+        .node("LpPool", "x", "b", vec![ints("kernel_shape", &[2, 2]), int("p", 1)])
+        .node("GlobalLpPool", "x", "c", vec![])
+        .output("a")
+        .output("b")
+        .output("c")
+        .import();
+    let x = Tensor::f32(vec![1, 1, 2, 2], vec![3.0, -4.0, 5.0, 12.0]).unwrap();
+    let out = outputs(&graph, &[x]);
+    close(&out[0], &[3.0, 5.0, 5.0, 13.0]);
+    close(&out[1], &[24.0]);
+    close(&out[2], &[194f32.sqrt()]);
+}
+
+#[test]
 fn all_missing_and_unused_sizes_are_named() {
     let model = Model::new(13).input("x", &["batch", "3"]).input("y", &["batch", ""]).node("Add", "x y", "z", vec![]).output("z");
     let text = model.try_import().unwrap_err().to_string();

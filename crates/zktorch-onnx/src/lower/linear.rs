@@ -2,7 +2,7 @@
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::{Op, ValueId};
+use zktorch_float::{BinaryFn, Op, ReduceFn, UnaryFn, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
@@ -16,6 +16,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "Conv" => conv(ctx),
         "ConvTranspose" => conv_transpose(ctx),
         "MaxPool" | "AveragePool" => pool(ctx),
+        "LpPool" | "GlobalLpPool" => lp_pool(ctx),
         "GlobalAveragePool" => ctx.emit_same(Op::GlobalAveragePool),
         "GlobalMaxPool" => ctx.emit_same(Op::GlobalMaxPool),
         _ => return None,
@@ -157,6 +158,25 @@ fn pool(ctx: &mut Ctx<'_>) -> Lowered {
     }
     let count_include_pad = ctx.attrs.flag("count_include_pad");
     ctx.emit_same(Op::AveragePool { kernel, strides, dilations, pads, ceil_mode, count_include_pad })
+}
+
+/// `(Σ |x|^p)^(1/p)` over windows or whole channels for `p` of 1 or 2: a mean of what is summed, times the size of the window.
+fn lp_pool(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let square = ctx.attrs.int("p").unwrap_or(2) == 2;
+    if ctx.kind() == "GlobalLpPool" {
+        let axes = (2..2 + spatial(ctx)?.len()).collect();
+        let function = if square { ReduceFn::L2 } else { ReduceFn::L1 };
+        return Ok(vec![ctx.emit(Op::Reduce { function, axes, keepdims: true }, &[x])?]);
+    }
+    let Window { kernel, strides, dilations, pads } = window(ctx, None)?;
+    let size = kernel.iter().fold(1f32, |n, &k| n * k as f32);
+    let powers = if square { ctx.binary(BinaryFn::Mul, x, x)? } else { ctx.unary(UnaryFn::Abs, x)? };
+    let op = Op::AveragePool { kernel, strides, dilations, pads, ceil_mode: false, count_include_pad: true };
+    let means = ctx.emit(op, &[powers])?;
+    let size = ctx.float_literal(size);
+    let sums = ctx.binary(BinaryFn::Mul, means, size)?;
+    Ok(vec![if square { ctx.unary(UnaryFn::Sqrt, sums)? } else { sums }])
 }
 
 /// Brings an equation into the form `ab,bc->ac`: no blanks, explicit output, letters instead of an ellipsis.
