@@ -276,7 +276,6 @@ fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
 #[test]
 fn parameters_are_shown_to_be_small_once() {
     let s = Setting::rich();
-    #[expect(clippy::result_large_err, reason = "made once")]
     let make = |s: &Setting, parameters: &zktorch_program::Parameters| {
         let rng = ChaCha20Rng::seed_from_u64(3);
         crate::prove_ranges(&s.pk, &s.vk, parameters, rng, &mut |_| {})
