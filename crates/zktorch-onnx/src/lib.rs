@@ -1,11 +1,15 @@
 //! ONNX import for zktorch.
 //!
 //! [`import`] reads a model file and returns a [`Graph`] with static shapes and resolved attributes. Operator sets 7 to 25 of
-//! `ai.onnx` are accepted, and a few operators of `ai.onnx.ml`; see [`supported_operators`]. Anything unknown – an operator, an
+//! `ai.onnx` are accepted, and operators of `ai.onnx.ml` (linear models, trees, support vector machines); see [`supported_operators`]. Anything unknown – an operator, an
 //! attribute, a value of an attribute – is an error that lists all such places, never ignored.
 //!
 //! Element types are widened: all integers become `i64` and all floats `f32`. Dropout and conversions between widths therefore
 //! disappear, and wrap-around or rounding to a narrower type is not reproduced.
+//!
+//! Quantised operators keep their integers: `QuantizeLinear`, `QLinearConv` and the like round halves to even and saturate as ONNX
+//! Runtime does, and a `QuantizeLinear` behind dequantised operands becomes the integer operator that ONNX Runtime makes of it
+//! ([`Requantize`](zktorch_float::Op::Requantize), which multiplies exactly where ONNX Runtime rounds the product to `f32`).
 //!
 //! Masks written as very negative scores before a softmax come out as truth values
 //! ([`MaskedSoftmax`](zktorch_float::Op::MaskedSoftmax)). A mask that is computed from the input and leaves nothing of a row
