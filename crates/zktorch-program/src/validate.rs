@@ -24,7 +24,7 @@ pub enum ViewFlaw {
     /// An axis has no index.
     #[error("axis {0} has size 0")]
     EmptyAxis(usize),
-    /// More than [`MAX_AXES`] axes or [`MAX_INDICES`] indices.
+    /// More than `MAX_AXES` axes or `MAX_INDICES` indices.
     #[error("the view is too large")]
     TooLarge,
     /// The window reads past the end of its source.
@@ -103,7 +103,7 @@ pub enum TermFlaw {
     /// `|coeff| ≥ 2^100`.
     #[error("the coefficient {0} is not below 2^100")]
     Coefficient(i128),
-    /// Letters without indices, too many letters, or more than [`MAX_INDICES`] index combinations.
+    /// Letters without indices, too many letters, or more than `MAX_INDICES` index combinations.
     #[error("the letter sizes {sizes:?} with {outputs} output letters are not admitted")]
     Sizes {
         /// Letter sizes.
