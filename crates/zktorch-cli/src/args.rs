@@ -91,7 +91,7 @@ pub enum Command {
     Srs(Srs),
     /// Time, peak memory, proof size and verification time of named models.
     #[command(
-        long_about = "Compiles, sets up, proves and verifies named models (mlp, lenet5, nanogpt; default: all) or .onnx files, each in a process of its own, \
+        long_about = "Compiles, sets up, proves and verifies named models (mlp, lenet5, nanogpt by default; gpt2-16, gpt2-64 and gpt2-256 when asked for) or .onnx files, each in a process of its own, \
         and prints a table (or a JSON list with --json).\n\n\
         Without --threads, each model is measured with one thread and with all cores."
     )]
@@ -302,7 +302,7 @@ pub enum Srs {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Models: mlp, lenet5, nanogpt, or paths of .onnx files [default: all names].
+    /// Models: mlp, lenet5, nanogpt (the default), gpt2-16, gpt2-64, gpt2-256 (gigabytes and minutes), or paths of .onnx files.
     pub models: Vec<String>,
     /// Earlier results (--json > FILE) to compare with.
     #[arg(long, value_name = "FILE")]
