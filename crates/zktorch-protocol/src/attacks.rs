@@ -207,7 +207,7 @@ impl Setting {
     }
     fn prove(&self, seed: u64) -> Vec<u8> {
         let (heap, publics) = self.witness();
-        prove(&self.pk, &self.vk, &self.built.parameters, b"", &heap, &publics, rng(seed), &mut |_| {}).unwrap()
+        prove(&self.pk, &self.vk, &self.built.parameters, b"", &heap, &publics, None, rng(seed), &mut |_| {}).unwrap()
     }
     fn record(&self, digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>], proof: &[u8]) -> Record {
         let inner = Verifier::new(statement(digest, context, publics), proof);

@@ -34,7 +34,7 @@ pub use keys::{ProvingKey, SetupError, VerifyingKey, matrix_bits, setup};
 pub use keys::{ProvingKey, VerifyingKey, matrix_bits};
 pub use proof::{Phase, ProofShape, Verified, proof_shape, required_srs_size, verify};
 #[cfg(feature = "prover")]
-pub use proof::{ProveError, prove, prove_linked};
+pub use proof::{ProveError, prove};
 #[cfg(feature = "prover")]
 pub use ranges::{RangeError, prove_ranges};
 pub use ranges::{range_program, verify_ranges};

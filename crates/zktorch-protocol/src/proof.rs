@@ -245,6 +245,9 @@ mod prover {
     }
 
     /// Proves that the program holds for this witness. The witness is not checked: a wrong one gives a proof that does not verify.
+    ///
+    /// With `link`, a secret, the commitments to the program's committed tensors depend on the tensor and the secret alone: two proofs about the same
+    /// data, made with the same secret and rows of one length, publish the same commitments. Without the secret they hide the data as others do.
     #[allow(clippy::too_many_arguments)]
     pub fn prove<R: RngCore + CryptoRng>(
         pk: &ProvingKey,
@@ -253,27 +256,11 @@ mod prover {
         context: &[u8],
         heap: &[i64],
         publics: &[Vec<i64>],
+        link: Option<&[u8; 32]>,
         rng: R,
         phase: &mut dyn FnMut(Phase),
     ) -> Result<Vec<u8>, ProveError> {
-        prove_with(pk, key, parameters, context, heap, publics, None, rng, phase, |_| {})
-    }
-
-    /// [`prove`], with commitments to the program's committed tensors that depend on the tensor and `link` alone: two proofs about the same data,
-    /// made with the same secret and rows of one length, publish the same commitments. Without the secret they hide the data as others do.
-    #[allow(clippy::too_many_arguments)]
-    pub fn prove_linked<R: RngCore + CryptoRng>(
-        pk: &ProvingKey,
-        key: &VerifyingKey,
-        parameters: &Parameters,
-        context: &[u8],
-        heap: &[i64],
-        publics: &[Vec<i64>],
-        link: &[u8; 32],
-        rng: R,
-        phase: &mut dyn FnMut(Phase),
-    ) -> Result<Vec<u8>, ProveError> {
-        prove_with(pk, key, parameters, context, heap, publics, Some(link), rng, phase, |_| {})
+        prove_with(pk, key, parameters, context, heap, publics, link, rng, phase, |_| {})
     }
 
     /// The blinder of a row that proofs are linked by: a keyed hash of position and content. Content goes in, because one blinder for two
@@ -353,4 +340,4 @@ mod prover {
 #[cfg(test)]
 pub(crate) use prover::prove_with;
 #[cfg(feature = "prover")]
-pub use prover::{ProveError, prove, prove_linked};
+pub use prover::{ProveError, prove};

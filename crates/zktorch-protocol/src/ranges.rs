@@ -124,7 +124,7 @@ mod prover {
         let (key, built) = range_key(key);
         let witness = execute_steps(&built.program, parameters, &built.steps, &[]).map_err(|e| RangeError::Execute(Box::new(e)))?;
         let pk = ProvingKey { key_digest: key.digest(), ..pk.clone() };
-        Ok(prove(&pk, &key, parameters, CONTEXT, &witness.heap, &[], rng, phase)?)
+        Ok(prove(&pk, &key, parameters, CONTEXT, &witness.heap, &[], None, rng, phase)?)
     }
 }
 

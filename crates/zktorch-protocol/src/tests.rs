@@ -24,42 +24,16 @@ pub(crate) fn sample_in_rows(row_bits: u32) -> (Built, Vec<Vec<i64>>) {
     let relu: Vec<i64> = (-2048..2048).map(|v: i64| v.max(0)).collect();
     let table = b.function_table("relu", -2048, vec![relu]);
     let hy = b.column_cells(table, &[n, m]);
-    let r = b.decompose_remainder(&hy[0], x, w, bias, (n, k, m));
-    let _ = r;
+    let remainders = b.range_table(0, 4);
+    let r = b.column_cells(remainders, &[n, m]).swap_remove(0);
+    let terms = vec![Term::product(1, x, &[0, 2], w, &[1, 2]), Term::linear(1, bias, &[1]), Term::constant(8)];
+    let parts = [Part { weight: 16, lo: -2048, bits: 12 }, Part { weight: 1, lo: 0, bits: 4 }];
+    b.decompose_into("linear", &[n, m, k], 2, terms, &parts, &[hy[0].clone(), r]);
     b.apply("relu", table, &hy);
     let public_y = b.public("y", &[n, m], 0, 4000);
     b.assign_into("y", &[n, m], 2, vec![Term::linear(1, hy[1].clone(), &[0, 1])], &public_y, 0, 4000);
     let inputs = vec![(0..(n * k) as i64).map(|i| (i * 53) % 201 - 100).collect()];
     (b.finish(Some(row_bits)), inputs)
-}
-
-trait Rescale {
-    fn decompose_remainder(
-        &mut self,
-        h: &zktorch_program::View,
-        x: zktorch_program::View,
-        w: zktorch_program::View,
-        bias: zktorch_program::View,
-        dims: (usize, usize, usize),
-    ) -> zktorch_program::View;
-}
-
-impl Rescale for Builder {
-    fn decompose_remainder(
-        &mut self,
-        h: &zktorch_program::View,
-        x: zktorch_program::View,
-        w: zktorch_program::View,
-        bias: zktorch_program::View,
-        (n, k, m): (usize, usize, usize),
-    ) -> zktorch_program::View {
-        let table = self.range_table(0, 4);
-        let r = self.column_cells(table, &[n, m]).swap_remove(0);
-        let terms = vec![Term::product(1, x, &[0, 2], w, &[1, 2]), Term::linear(1, bias, &[1]), Term::constant(8)];
-        let parts = [Part { weight: 16, lo: -2048, bits: 12 }, Part { weight: 1, lo: 0, bits: 4 }];
-        self.decompose_into("linear", &[n, m, k], 2, terms, &parts, &[h.clone(), r.clone()]);
-        r
-    }
 }
 
 pub(crate) fn keys(built: &Built) -> (ProvingKey, VerifyingKey) {
@@ -78,7 +52,7 @@ fn an_honest_proof_verifies_and_differs_every_time() {
     let mut phases: Vec<Phase> = Vec::new();
     let make = |seed, phases: &mut Vec<Phase>| {
         let rng = ChaCha20Rng::seed_from_u64(seed);
-        prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, rng, &mut |p| phases.push(p)).unwrap()
+        prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, None, rng, &mut |p| phases.push(p)).unwrap()
     };
     let proof = make(5, &mut phases);
     assert_eq!(phases.len(), 7);
@@ -240,7 +214,7 @@ fn a_hidden_message_of_any_kind_that_is_off_by_one_is_refused() {
 fn a_changed_byte_anywhere_is_refused_without_a_panic() {
     let s = Setting::new();
     let rng = ChaCha20Rng::seed_from_u64(9);
-    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, rng, &mut |_| {}).unwrap();
+    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, None, rng, &mut |_| {}).unwrap();
     let _ = verify(&s.vk, b"", &s.publics, &proof).unwrap();
     for word in (0..proof.len() / 32).step_by(7).chain(proof.len() / 32 - 90..proof.len() / 32) {
         for (byte, mask) in [(0, 1u8), (31, 0x80), (15, 0x10)] {
@@ -258,7 +232,7 @@ fn a_changed_byte_anywhere_is_refused_without_a_panic() {
 fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
     let s = Setting::new();
     let rng = ChaCha20Rng::seed_from_u64(9);
-    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, rng, &mut |_| {}).unwrap();
+    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, None, rng, &mut |_| {}).unwrap();
     let bytes = s.vk.encode();
     for at in (0..bytes.len()).step_by(bytes.len() / 150 + 1) {
         let mut bad = bytes.clone();
@@ -314,7 +288,7 @@ fn two_witnesses_of_one_statement_look_alike() {
         let mut count: Vec<[i32; 256]> = Vec::new();
         for seed in 0..n {
             let rng = ChaCha20Rng::seed_from_u64(1000 + seed);
-            let proof = prove(&pk, &vk, &built.parameters, b"", &witness.heap, &witness.publics, rng, &mut |_| {}).unwrap();
+            let proof = prove(&pk, &vk, &built.parameters, b"", &witness.heap, &witness.publics, None, rng, &mut |_| {}).unwrap();
             let _ = verify(&vk, b"", &witness.publics, &proof).unwrap();
             let words = proof.as_chunks::<32>().0;
             count.resize(words.len(), [0; 256]);
@@ -339,10 +313,7 @@ fn proofs_about_the_same_committed_data_can_be_linked() {
     let make = |heap: &[i64], link: Option<&[u8; 32]>, seed| {
         let rng = ChaCha20Rng::seed_from_u64(seed);
         let (p, x) = (&s.built.parameters, &s.publics);
-        let proof = match link {
-            Some(link) => crate::prove_linked(&s.pk, &s.vk, p, b"", heap, x, link, rng, &mut |_| {}),
-            None => prove(&s.pk, &s.vk, p, b"", heap, x, rng, &mut |_| {}),
-        };
+        let proof = prove(&s.pk, &s.vk, p, b"", heap, x, link, rng, &mut |_| {});
         verify(&s.vk, b"", x, &proof.unwrap()).unwrap().committed
     };
     let linked = make(&s.heap, Some(&[7; 32]), 1);

@@ -89,12 +89,7 @@ pub fn prove_linked(
     let (parameters, witness) = (&model.compiled.built.parameters, &run.witness);
     let (context, rng) = (id.as_bytes(), random::secret_rng());
     let mut phase = |phase: Phase| clock.begin(phase.name());
-    let proof = match link {
-        None => protocol::prove(&key.key, &verifying.key, parameters, context, &witness.heap, &witness.publics, rng, &mut phase),
-        Some(link) => {
-            protocol::prove_linked(&key.key, &verifying.key, parameters, context, &witness.heap, &witness.publics, link, rng, &mut phase)
-        }
-    }?;
+    let proof = protocol::prove(&key.key, &verifying.key, parameters, context, &witness.heap, &witness.publics, link, rng, &mut phase)?;
     let phases = clock.end();
     Ok(Proved { proof: Proof { model: id, publics: run.witness.publics, proof }, outputs: run.outputs, phases })
 }
