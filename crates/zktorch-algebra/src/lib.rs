@@ -7,6 +7,7 @@
 //! | [`small`] | inner products of signed integers with field elements, reduced lazily |
 //! | [`msm`] | multi-scalar multiplication in G1: small signed scalars, full-width scalars, fixed bases |
 //! | [`curve`] | canonical point encodings, hashing to G1 |
+//! | [`ifma`] | vector instructions behind the kernels: chosen at run time, never required |
 //!
 //! # Conventions
 //!
@@ -21,6 +22,7 @@
 
 pub mod curve;
 pub mod field;
+pub mod ifma;
 mod limbs;
 pub mod mle;
 pub mod msm;
