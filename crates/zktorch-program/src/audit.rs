@@ -113,11 +113,26 @@ fn near(node: &str) -> String {
 /// # Errors
 /// The first flaw, with the name of the relation where it shows.
 pub fn audit(program: &Program) -> Result<AuditReport, AuditError> {
+    audit_beside(program, &Exempt::default())
+}
+
+/// What another argument says about a program's cells.
+#[derive(Default)]
+pub(crate) struct Exempt {
+    /// Cells that need no bound, because no relation reads them (which is checked): the gaps between the copies of a tensor in a batch.
+    pub(crate) gaps: Vec<View>,
+    /// Regions that another program bounds to their declared ranges.
+    pub(crate) given: Vec<usize>,
+}
+
+/// Like [`audit`], for a program that was derived from another one.
+pub(crate) fn audit_beside(program: &Program, exempt: &Exempt) -> Result<AuditReport, AuditError> {
     program.validate()?;
     reject_multiplicities(program)?;
     let bounds = BoundsOf::new(program);
     let mut audit =
         Audit { program, covers: vec![Cover::Empty; program.regions.len()], too_narrow: vec![None; program.regions.len()], bounds };
+    audit.exempt(exempt);
     audit.columns()?;
     audit.explicit_lookups();
     let mut largest_sum = 0;
@@ -217,6 +232,21 @@ impl Audit<'_> {
         };
         let sum = identity.terms.iter().try_fold(0i128, |sum, t| sum.checked_add(peak(t)?).filter(|&s| s < LIMIT));
         sum.map(|s| s as u128).ok_or_else(|| AuditError::Wraps { name: identity.name.clone() })
+    }
+
+    fn exempt(&mut self, exempt: &Exempt) {
+        for gap in &exempt.gaps {
+            let Some(r) = region_of(gap) else { continue };
+            let len = self.program.regions[r].len;
+            let mut read = Cover::Empty;
+            for (_, view) in views(self.program).filter(|(_, v)| region_of(v) == Some(r)) {
+                read.add(view, len);
+            }
+            if !read.meets(gap) {
+                self.covers[r].add(gap, len);
+            }
+        }
+        exempt.given.iter().for_each(|&r| self.covers[r] = Cover::Full);
     }
 
     /// Column regions: a lookup in their table has the whole region as that column.

@@ -1,6 +1,7 @@
 //! Makes programs: allocates cells, states relations, records how the prover fills them.
 
 use crate::bounds::{self, Declared};
+use crate::layout;
 use crate::program::{Committed, Constant, Matrix, ParamBlock, Parameters, Program, Public, Region, RegionKind};
 use crate::relation::{Factor, Identity, Lookup, Table, Term};
 use crate::step::{Digit, Step};
@@ -266,24 +267,13 @@ impl Builder {
         let parameters = self.parameters.heap.len() + self.matrices.iter().map(padded).sum::<usize>();
         let row_bits = row_bits.unwrap_or_else(|| default_row_bits(cells + parameters));
         let row = 1usize << row_bits;
-        // Large regions first, each aligned to a power of two near its own size over 64: low offset bits are then zero and the
-        // carry automaton of the claims has few states.
-        let mut order: Vec<usize> = (0..self.regions.len()).collect();
-        order.sort_by_key(|&i| (self.regions[i].own_rows, std::cmp::Reverse(self.regions[i].len), i));
-        let mut base = 0usize;
-        for i in order {
-            let region = &mut self.regions[i];
-            let align = if region.own_rows { row } else { (region.len.next_power_of_two() / 64).max(1) };
-            base = base.next_multiple_of(align);
-            region.base = base;
-            base += region.len;
-            if region.own_rows {
-                base = base.next_multiple_of(row);
-            }
-        }
+        let (mut own, shared): (Vec<usize>, Vec<usize>) = (0..self.regions.len()).partition(|&i| self.regions[i].own_rows);
+        own.sort_by_key(|&i| std::cmp::Reverse(self.regions[i].len));
+        let shared_end = layout::place(&mut self.regions, &shared, 0);
+        let end = own.into_iter().fold(shared_end, |end, i| layout::place_on_rows(&mut self.regions, &[i], end, row).end);
         let program = Program {
             row_bits,
-            heap_len: base.next_multiple_of(row).max(row),
+            heap_len: end.next_multiple_of(row).max(row),
             regions: self.regions,
             params_len: self.parameters.heap.len(),
             params: self.params,

@@ -163,9 +163,10 @@ pub fn check(program: &Program, parameters: &Parameters, witness: &Witness) -> R
         check_lookup(&reader, lookup, &program.tables[table], &mut counts[table])?;
     }
     for (table, (count, region)) in counts.iter().zip(&program.multiplicities).enumerate() {
-        let base = program.regions[region.0 as usize].base;
-        for (row, &expected) in count.iter().enumerate() {
-            let got = witness.heap[base + row];
+        let region = &program.regions[region.0 as usize];
+        // The region is empty if the table is not used.
+        for (row, &expected) in count[..region.len].iter().enumerate() {
+            let got = witness.heap[region.base + row];
             if got != expected {
                 return Err(Violation::Multiplicity { table, row, expected, got });
             }

@@ -106,6 +106,15 @@ impl Cover {
         }
     }
 
+    /// Whether some cell of the view is in the set.
+    pub(crate) fn meets(&self, view: &View) -> bool {
+        match self {
+            Cover::Full => true,
+            Cover::Empty => false,
+            Cover::Some(bits) => touched(view).iter().zip(bits).any(|(t, b)| t & b != 0),
+        }
+    }
+
     /// Number of cells.
     pub(crate) fn count(&self, len: usize) -> usize {
         match self {
@@ -163,6 +172,7 @@ mod tests {
         let mut cover = Cover::Empty;
         assert_eq!(cover.add(&view(0, 50, 2), 100), 50);
         assert!(cover.contains(&view(10, 5, 4)) && !cover.contains(&view(10, 5, 3)));
+        assert!(cover.meets(&view(9, 2, 1)) && !cover.meets(&view(1, 49, 2)));
         assert_eq!(cover.first_missing(100), Some(1));
         assert_eq!(cover.add(&view(1, 49, 2), 100), 49);
         assert_eq!(cover.first_missing(100), Some(99));

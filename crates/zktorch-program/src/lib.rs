@@ -14,8 +14,10 @@ mod check;
 mod check_tests;
 mod costs;
 mod cover;
+pub mod derive;
 #[cfg(feature = "prover")]
 mod execute;
+mod layout;
 mod program;
 mod relation;
 mod step;

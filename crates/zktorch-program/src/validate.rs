@@ -124,7 +124,7 @@ pub enum Malformed {
         /// log2 of the row length.
         row_bits: u32,
     },
-    /// A region is empty, leaves the heap or overlaps another one.
+    /// A region is empty (only the multiplicities of a table that is not used may be), leaves the heap or overlaps another one.
     #[error("region {region} is empty, leaves the heap or overlaps region {other:?}")]
     RegionPlace {
         /// The region.
@@ -311,7 +311,8 @@ impl Program {
         }
         for (i, r) in self.regions.iter().enumerate() {
             let end = r.base.checked_add(r.len);
-            if r.len == 0 || end.is_none_or(|end| end > self.heap_len) {
+            let may_be_empty = !r.own_rows && matches!(r.kind, RegionKind::Multiplicity { .. });
+            if (r.len == 0 && !may_be_empty) || end.is_none_or(|end| end > self.heap_len) {
                 return Err(Malformed::RegionPlace { region: i, other: None });
             }
             let kind_is_sound = match &r.kind {
@@ -323,7 +324,7 @@ impl Program {
                 return Err(Malformed::RegionKind(i));
             }
         }
-        let mut order: Vec<usize> = (0..self.regions.len()).collect();
+        let mut order: Vec<usize> = (0..self.regions.len()).filter(|&i| self.regions[i].len > 0).collect();
         order.sort_by_key(|&i| self.regions[i].base);
         for pair in order.windows(2) {
             let (a, b) = (&self.regions[pair[0]], &self.regions[pair[1]]);
@@ -414,8 +415,12 @@ impl Program {
                 }
             }
             let region = self.regions.get(m.0 as usize);
-            let fits = region
-                .is_some_and(|r| r.len == t.len() && matches!(r.kind, RegionKind::Multiplicity { table: of } if of.0 as usize == table));
+            // A table that is not used needs no multiplicities.
+            let unused = || self.lookups.iter().all(|l| l.table.0 as usize != table);
+            let fits = region.is_some_and(|r| {
+                (r.len == t.len() || (r.len == 0 && unused()))
+                    && matches!(r.kind, RegionKind::Multiplicity { table: of } if of.0 as usize == table)
+            });
             if !fits {
                 return Err(Malformed::Multiplicity { table });
             }

@@ -17,8 +17,9 @@ pub(crate) fn fill_multiplicities(memory: &mut Memory) -> Result<(), ExecuteErro
         count(memory, lookup, &program.tables[table], &mut counts[table])?;
     }
     for (count, region) in counts.iter().zip(&program.multiplicities) {
-        let base = program.regions[region.0 as usize].base;
-        memory.heap[base..base + count.len()].copy_from_slice(count);
+        let region = &program.regions[region.0 as usize];
+        // The region is empty if the table is not used.
+        memory.heap[region.base..region.base + region.len].copy_from_slice(&count[..region.len]);
     }
     Ok(())
 }

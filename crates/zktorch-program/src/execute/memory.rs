@@ -3,6 +3,7 @@
 use super::product::Data;
 use crate::program::{Parameters, Program};
 use crate::view::{Source, View};
+use crate::witness::Witness;
 use rayon::prelude::*;
 use std::borrow::Cow;
 
@@ -26,6 +27,11 @@ impl<'a> Memory<'a> {
             publics: lengths.clone().map(|n| vec![0; n]).collect(),
             written: lengths.map(|n| vec![false; n]).collect(),
         }
+    }
+
+    /// The vectors of a finished witness.
+    pub(crate) fn of(program: &'a Program, parameters: &'a Parameters, witness: Witness) -> Memory<'a> {
+        Memory { program, parameters, heap: witness.heap, publics: witness.publics, written: Vec::new() }
     }
 
     /// The cells of a source; offsets of views count from its start.

@@ -198,6 +198,14 @@ pub fn execute_steps(program: &Program, parameters: &Parameters, steps: &[Step],
     Ok(Witness { heap: memory.heap, publics: memory.publics })
 }
 
+/// Counts the multiplicities of a witness anew; the program is well formed, the vectors have the program's lengths.
+pub(crate) fn recount(program: &Program, parameters: &Parameters, witness: Witness) -> Result<Witness, ExecuteError> {
+    check_parameters(program, parameters)?;
+    let mut memory = memory::Memory::of(program, parameters, witness);
+    count::fill_multiplicities(&mut memory)?;
+    Ok(Witness { heap: memory.heap, publics: memory.publics })
+}
+
 /// Checks numbers and declared bounds of parameters of a valid program.
 fn check_parameters(program: &Program, parameters: &Parameters) -> Result<(), ExecuteError> {
     let count = |name: &str, expected: usize, got: usize| match expected == got {
