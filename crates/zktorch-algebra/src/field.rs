@@ -43,6 +43,29 @@ pub(crate) fn from_montgomery_wide(low: [u64; 4], high: u128) -> Fr {
     if high == 0 { low } else { low + Fr::from(high) }
 }
 
+/// `⌊2^304 / r⌋`.
+const RECIPROCAL: u64 = 0x5_4a47_4626_23a0;
+
+/// The element whose *Montgomery* limbs are congruent to a five-limb value `t < 2^300`, by Barrett reduction.
+pub(crate) fn reduce_montgomery(t: [u64; 5]) -> Fr {
+    debug_assert!(t[4] < 1 << 44, "out of range");
+    // The quotient by r, up to two too small: 2^240 and 2^64 are divided off in turn.
+    let top = t[3] >> 48 | t[4] << 16;
+    let quotient = ((u128::from(top) * u128::from(RECIPROCAL)) >> 64) as u64;
+    let mut out = [0; 4];
+    let (mut carry, mut borrow) = (0u128, false);
+    for i in 0..4 {
+        let s = u128::from(quotient) * u128::from(MODULUS[i]) + carry;
+        carry = s >> 64;
+        let (d, b1) = t[i].overflowing_sub(s as u64);
+        let (d, b2) = d.overflowing_sub(u64::from(borrow));
+        out[i] = d;
+        borrow = b1 | b2;
+    }
+    // What is left is below 4r < 2^256, so the fifth limb cancels.
+    Fr::new_unchecked(reduce_limbs(out))
+}
+
 /// The element whose *Montgomery* limbs are congruent to `low + 2^256·high`.
 pub(crate) fn from_montgomery_signed(low: [u64; 4], high: i64) -> Fr {
     Fr::new_unchecked(reduce_limbs(low)) + fr_from_i64(high)
@@ -222,6 +245,39 @@ mod tests {
         for fill in [0, 1, 0x7f, 0xff] {
             bytes.fill(fill);
             assert_eq!(fr_from_wide_bytes(&bytes), Fr::from_le_bytes_mod_order(&bytes));
+        }
+    }
+
+    #[test]
+    fn barrett_reduction_equals_division() {
+        let check = |t: [u64; 5]| {
+            let low = Fr::new_unchecked(reduce_limbs([t[0], t[1], t[2], t[3]]));
+            // 2^256·t[4], whose Montgomery limbs those of t[4] are.
+            assert_eq!(reduce_montgomery(t), low + Fr::from(t[4]), "{t:?}");
+        };
+        for high in [0, 1, 2, 0xfff, (1 << 44) - 1] {
+            for t in [[0; 4], [u64::MAX; 4], MODULUS] {
+                check([t[0], t[1], t[2], t[3], high]);
+            }
+            for i in 0..50 {
+                let t = sample(i).into_bigint().0;
+                check([t[0], t[1], t[2], t[3] << 2, high ^ (t[1] >> 20)]);
+            }
+        }
+        // Multiples of the modulus and their neighbours.
+        for q in [1u64, 2, 3, 1 << 20, (1 << 46) - 1, 0x2bcd_ef01_2345] {
+            for off in [-1, 0, 1] {
+                let mut t = [0u64; 5];
+                let mut carry: i128 = off;
+                for (t, m) in t.iter_mut().zip(MODULUS) {
+                    // Below 2^110.
+                    let sum = i128::from(q) * i128::from(m) + carry;
+                    *t = sum as u64;
+                    carry = sum >> 64;
+                }
+                t[4] = carry as u64;
+                check(t);
+            }
         }
     }
 

@@ -29,7 +29,7 @@ mod packed;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use packed::{Element, Packed};
+pub(crate) use packed::{Element, Packed, words};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use vector::U64x8;
 

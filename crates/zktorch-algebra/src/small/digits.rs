@@ -4,6 +4,7 @@
 //! 32×32→64-bit lane product, and the nine sums stay in plain 64-bit lanes until they could overflow.
 
 use super::SmallAccumulator;
+use super::cell::{self, Cell};
 use crate::{Fr, field::from_montgomery_signed};
 
 /// Digits of a scalar.
@@ -18,11 +19,11 @@ const BUDGET: u64 = 1 << (62 - DIGIT_BITS);
 
 /// Calls a kernel in a copy compiled for AVX2 where the processor has it, else as it is.
 macro_rules! dispatch {
-    ($body:ident, ($($name:ident: $type:ty),*) -> $result:ty) => {{
+    ($body:ident, <$c:ident>($($name:ident: $type:ty),*) -> $result:ty) => {{
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             #[target_feature(enable = "avx2")]
-            fn vectorised($($name: $type),*) -> $result {
+            fn vectorised<$c: Cell>($($name: $type),*) -> $result {
                 $body($($name),*)
             }
             // SAFETY: the processor has AVX2, which is all that the function asks for; it is safe code otherwise.
@@ -104,10 +105,10 @@ impl Columns {
     }
 
     /// Adds `Σ_i weights[i]·rows[i]`. Rows may be shorter or longer than the combination.
-    pub(super) fn add(&mut self, rows: &[&[i64]], weights: &[Fr]) {
-        let mut padding: Vec<i64> = Vec::new();
+    pub(super) fn add<C: Cell>(&mut self, rows: &[&[C]], weights: &[Fr]) {
+        let mut padding: Vec<C> = Vec::new();
         let mut short: Vec<[i64; DIGITS]> = Vec::new();
-        let mut full: Vec<&[[i64; LANES]]> = Vec::with_capacity(rows.len());
+        let mut full: Vec<&[[C; LANES]]> = Vec::with_capacity(rows.len());
         let mut full_digits: Vec<[i64; DIGITS]> = Vec::with_capacity(rows.len());
         let width = self.sums.len() * LANES;
         let mut cost = 0;
@@ -117,7 +118,7 @@ impl Columns {
             if bits > CELL_BITS {
                 self.long.resize(self.len, SmallAccumulator::new());
                 for (sum, v) in self.long.iter_mut().zip(row) {
-                    sum.add(*v, weight);
+                    sum.add((*v).into(), weight);
                 }
                 continue;
             }
@@ -128,7 +129,7 @@ impl Columns {
             } else {
                 padding.extend_from_slice(row);
                 short.push(digits(weight));
-                padding.resize(short.len() * width, 0);
+                padding.resize(short.len() * width, C::ZERO);
             }
         }
         full.extend(padding.chunks_exact(width).map(|row| row.as_chunks().0));
@@ -166,31 +167,26 @@ impl Columns {
 pub(super) const ROWS: usize = 32;
 const _: () = assert!((ROWS as u64) << CELL_BITS <= BUDGET);
 
-/// Least `b` with all values in `[-2^b, 2^b)`.
-fn bit_length(values: &[i64]) -> u32 {
-    dispatch!(bit_length_body, (values: &[i64]) -> u32)
+fn bit_length<C: Cell>(values: &[C]) -> u32 {
+    dispatch!(bit_length_body, <C>(values: &[C]) -> u32)
 }
 
 #[inline(always)]
-fn bit_length_body(values: &[i64]) -> u32 {
-    let mut all = 0;
-    for v in values {
-        all |= v ^ (v >> 63);
-    }
-    i64::BITS - all.leading_zeros()
+fn bit_length_body<C: Cell>(values: &[C]) -> u32 {
+    cell::bit_length(values)
 }
 
 /// Adds `weight·row` for every row to the digit sums of the columns. All values have at most 28 bits, and the budget holds.
-fn column_lanes(sums: &mut [Lanes], rows: &[&[[i64; LANES]]], weights: &[[i64; DIGITS]]) {
-    dispatch!(column_lanes_body, (sums: &mut [Lanes], rows: &[&[[i64; LANES]]], weights: &[[i64; DIGITS]]) -> ());
+fn column_lanes<C: Cell>(sums: &mut [Lanes], rows: &[&[[C; LANES]]], weights: &[[i64; DIGITS]]) {
+    dispatch!(column_lanes_body, <C>(sums: &mut [Lanes], rows: &[&[[C; LANES]]], weights: &[[i64; DIGITS]]) -> ());
 }
 
 #[inline(always)]
-fn column_lanes_body(sums: &mut [Lanes], rows: &[&[[i64; LANES]]], weights: &[[i64; DIGITS]]) {
+fn column_lanes_body<C: Cell>(sums: &mut [Lanes], rows: &[&[[C; LANES]]], weights: &[[i64; DIGITS]]) {
     for (g, out) in sums.iter_mut().enumerate() {
         let mut sums = [[0i64; LANES]; DIGITS];
         for (row, w) in rows.iter().zip(weights) {
-            let v = row[g];
+            let v: [i64; LANES] = row[g].map(Into::into);
             for (sum, w) in sums.iter_mut().zip(w) {
                 for lane in 0..LANES {
                     sum[lane] += i64::from(v[lane] as i32) * i64::from(*w as i32);

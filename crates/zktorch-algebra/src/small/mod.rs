@@ -3,7 +3,10 @@
 //! A scalar is held as Montgomery limbs `x·2^256 mod r < 2^254`. An integer times these limbs, summed over many terms, is
 //! kept as a plain wide integer; the congruent scalar is computed once, when the sum is asked for.
 
+mod cell;
 mod digits;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 
 use ark_ff::AdditiveGroup;
 
@@ -12,6 +15,7 @@ use crate::{
     field::{from_montgomery_wide, reduce_limbs},
     mle, par,
 };
+pub use cell::Cell;
 use digits::Columns;
 
 /// `Σ integer·scalar`, lazily reduced.
@@ -144,9 +148,13 @@ pub fn dot(a: &[Fr], b: &[Fr]) -> Fr {
 /// `Σ values[i]·weights[i]` over the shorter length.
 ///
 /// With the same weights for many vectors, [`combine_rows`] and [`evaluate_small`] are several times faster.
-pub fn dot_small(values: &[i64], weights: &[Fr]) -> Fr {
+pub fn dot_small<C: Cell>(values: &[C], weights: &[Fr]) -> Fr {
     let n = values.len().min(weights.len());
     let (values, weights) = (&values[..n], &weights[..n]);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        return ifma::dot(ifma, values, weights);
+    }
     let blocks = values.chunks(DOT_BLOCK).zip(weights.chunks(DOT_BLOCK));
     blocks.map(|(values, weights)| dot_block(values, weights)).sum()
 }
@@ -154,11 +162,11 @@ pub fn dot_small(values: &[i64], weights: &[Fr]) -> Fr {
 /// Terms of at most 52 bits whose products with 64-bit limbs fit a signed 128-bit sum.
 const DOT_BLOCK: usize = 1 << 10;
 
-fn dot_block(values: &[i64], weights: &[Fr]) -> Fr {
-    if values.iter().fold(0, |all, v| all | (v ^ (v >> 63))) >> 52 != 0 {
+fn dot_block<C: Cell>(values: &[C], weights: &[Fr]) -> Fr {
+    if cell::bit_length(values) > 52 {
         let mut sum = SmallAccumulator::new();
         for (v, w) in values.iter().zip(weights) {
-            sum.add(*v, w);
+            sum.add((*v).into(), w);
         }
         return sum.value();
     }
@@ -166,6 +174,7 @@ fn dot_block(values: &[i64], weights: &[Fr]) -> Fr {
     let mut sums = [0u128; 4];
     let mut negatives = 0u128;
     for (v, w) in values.iter().zip(weights) {
+        let v: i64 = (*v).into();
         let sign = (v >> 63) as u64;
         let magnitude = u128::from(v.unsigned_abs());
         let mask = u128::from(sign) | u128::from(sign) << 64;
@@ -181,7 +190,7 @@ fn dot_block(values: &[i64], weights: &[Fr]) -> Fr {
 ///
 /// # Panics
 /// If there are more than `2^n` values.
-pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
+pub fn evaluate_small<C: Cell>(values: &[C], point: &[Fr]) -> Fr {
     let used = values.len().next_power_of_two().trailing_zeros() as usize;
     assert!(used <= point.len(), "more values than the point has corners");
     // Beyond the values all cells are zero, so the leading variables only contribute their share of index 0.
@@ -200,24 +209,44 @@ pub fn evaluate_small(values: &[i64], point: &[Fr]) -> Fr {
 
 /// `[Σ_i weights[i]·rows(i)[j]]_{j < len}`. Rows shorter than `len` count as padded with zeros; what a row has beyond
 /// `len` is ignored.
-pub fn combine_rows<'a>(rows: impl Fn(usize) -> &'a [i64] + Sync, weights: &[Fr], len: usize) -> Vec<Fr> {
+pub fn combine_rows<'a, C: Cell>(rows: impl Fn(usize) -> &'a [C] + Sync, weights: &[Fr], len: usize) -> Vec<Fr> {
     let mut out = vec![Fr::ZERO; len];
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        par::chunks_mut(&mut out, column_block(len), |offset, out| {
+            let mut columns = ifma::Columns::new(ifma, out);
+            in_blocks(&rows, weights, offset, ifma::ROWS, |rows, weights| columns.add(rows, weights));
+            columns.finish();
+        });
+        return out;
+    }
     par::chunks_mut(&mut out, column_block(len), |offset, out| {
         let mut columns = Columns::new(out.len());
-        for (block, weights) in weights.chunks(digits::ROWS).enumerate() {
-            let first = block * digits::ROWS;
-            let row = |i| rows(i).get(offset..).unwrap_or_default();
-            let rows: Vec<&[i64]> = (first..first + weights.len()).map(row).collect();
-            columns.add(&rows, weights);
-        }
+        in_blocks(&rows, weights, offset, digits::ROWS, |rows, weights| columns.add(rows, weights));
         columns.finish(out);
     });
     out
 }
 
+/// Calls `add` for blocks of rows, without their first `offset` cells, and the weights.
+fn in_blocks<'a, C: Cell>(
+    rows: &(impl Fn(usize) -> &'a [C] + Sync),
+    weights: &[Fr],
+    offset: usize,
+    block: usize,
+    mut add: impl FnMut(&[&'a [C]], &[Fr]),
+) {
+    let mut list: Vec<&[C]> = Vec::with_capacity(block);
+    for (b, weights) in weights.chunks(block).enumerate() {
+        list.clear();
+        list.extend((b * block..b * block + weights.len()).map(|i| rows(i).get(offset..).unwrap_or_default()));
+        add(&list, weights);
+    }
+}
+
 /// Columns per task: their sums fit the first-level cache, and every worker has some.
 fn column_block(len: usize) -> usize {
-    len.div_ceil(2 * par::threads()).next_multiple_of(digits::LANES).clamp(32, 256)
+    len.div_ceil(2 * par::threads()).next_multiple_of(24).clamp(48, 264)
 }
 
 #[cfg(test)]
@@ -267,6 +296,41 @@ mod tests {
             for w in [-Fr::ONE, largest_limbs(), Fr::ZERO] {
                 assert_eq!(dot_small(&[v; 1000], &[w; 1000]), fr_from_i64(v) * w * Fr::from(1000u64));
             }
+        }
+    }
+
+    /// The kernels of the processor and the portable ones, for cells of one type.
+    fn kernels_agree<C: Cell>(bits: u32) {
+        let weights = scalars(5000);
+        let cells: Vec<C> = integers(5000 * 3, bits).into_iter().map(C::truncate).collect();
+        for n in [0, 1, 7, 8, 9, 23, 24, 25, 100, 1023, 1024, 1025, 5000] {
+            let fast = dot_small(&cells[..n], &weights[..n]);
+            assert_eq!(fast, crate::ifma::portable(|| dot_small(&cells[..n], &weights[..n])), "{n} terms of {bits} bits");
+        }
+        for (count, len) in [(1, 1), (3, 8), (65, 48), (70, 51), (130, 23), (5000, 3)] {
+            let row = |i: usize| &cells[i * len % 10_000..][..if i % 11 == 5 { len / 2 } else { len }];
+            let fast = combine_rows(row, &weights[..count], len);
+            assert_eq!(fast, crate::ifma::portable(|| combine_rows(row, &weights[..count], len)), "{count} rows of {len}, {bits} bits");
+        }
+    }
+
+    #[test]
+    fn vector_kernels_equal_portable_ones() {
+        kernels_agree::<i8>(8);
+        kernels_agree::<i16>(16);
+        kernels_agree::<i32>(32);
+        for bits in [3, 8, 9, 20, 21, 28, 30, 31, 39, 58, 64] {
+            kernels_agree::<i64>(bits);
+        }
+    }
+
+    #[test]
+    fn lanes_that_fill_up_are_emptied() {
+        for v in [-128i64, 127, 1 << 19, -(1 << 19), (1 << 29) - 1, -(1 << 29), 1 << 50, i64::MIN] {
+            let row = [v; 9];
+            let weights = vec![largest_limbs(); 9000];
+            let sum = fr_from_i64(v) * largest_limbs() * Fr::from(9000u64);
+            assert_eq!(combine_rows(|_| &row, &weights, 9), vec![sum; 9]);
         }
     }
 

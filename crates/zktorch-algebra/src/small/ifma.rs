@@ -1,0 +1,336 @@
+//! Integer × scalar sums with AVX-512 IFMA.
+//!
+//! An instruction adds the product of two integers to a 64-bit lane as long as the product has at most 52 bits. So cells of
+//! `b` bits meet scalars that are cut into digits of `52 - b` bits:
+//!
+//! | cells | digits of the Montgomery limbs |
+//! | --- | --- |
+//! | `[-2^7, 2^7)` | 6 of 44 bits |
+//! | `[-2^19, 2^19)` | 8 of 32 bits |
+//! | `[-2^29, 2^29)` | 12 of 22 bits |
+//!
+//! and 2^12 products fit a lane. Longer cells are cut into pieces. As the instructions know no signs, cells are raised by
+//! `2^(b-1)`, and the sum of the weights is taken off at the end.
+
+use super::cell::{Cell, bit_length};
+use crate::field::reduce_montgomery;
+use crate::ifma::{Ifma, U64x8, words};
+use crate::{Fr, fr_from_i64, limbs};
+
+/// Products of 52 bits that fit a lane.
+const BUDGET: usize = 1 << 12;
+/// Rows that one call of [`Columns::add`] may bring.
+pub(super) const ROWS: usize = 64;
+/// Cells in a vector.
+pub(super) const LANES: usize = 8;
+/// Bits of the pieces of long cells.
+const PIECE: u32 = 19;
+
+/// A row, in vectors, with its weight.
+type Weighted<'r, C> = (&'r [[C; LANES]], Fr);
+
+/// Eight columns' sums, digit by digit.
+type Group<const D: usize> = [[u64; LANES]; D];
+
+/// Bits of a digit, of `D`.
+const fn digit_bits(digits: usize) -> usize {
+    match digits {
+        6 => 44,
+        8 => 32,
+        _ => 22,
+    }
+}
+
+/// What cells are raised by when scalars have `D` digits.
+const fn bias(digits: usize) -> i64 {
+    1 << (51 - digit_bits(digits))
+}
+
+/// The digits of the Montgomery limbs.
+#[inline(always)]
+fn digits<const D: usize>(x: &Fr) -> [u64; D] {
+    let (limbs, bits) = (x.0.0, const { digit_bits(D) });
+    std::array::from_fn(|k| {
+        let (word, shift) = (k * bits / 64, k * bits % 64);
+        let mut v = limbs.get(word).map_or(0, |w| w >> shift);
+        if shift + bits > 64 {
+            v |= limbs.get(word + 1).map_or(0, |w| w << (64 - shift));
+        }
+        v & ((1 << bits) - 1)
+    })
+}
+
+/// The scalar whose Montgomery limbs are congruent to `Σ_k sums[k]·2^(bits·k)`.
+fn from_digit_sums<const D: usize>(sums: [u64; D]) -> Fr {
+    let mut words = [0u128; 5];
+    for (k, sum) in sums.into_iter().enumerate() {
+        let (word, shift) = (k * digit_bits(D) / 64, k * digit_bits(D) % 64);
+        let wide = u128::from(sum) << shift;
+        words[word] += u128::from(wide as u64);
+        words[word + 1] += wide >> 64;
+    }
+    let mut carry = 0;
+    let words = words.map(|w| {
+        let t = w + carry;
+        carry = t >> 64;
+        t as u64
+    });
+    reduce_montgomery(words)
+}
+
+/// Combinations of rows whose cells fit the table's row for `D` digits.
+struct Sums<const D: usize> {
+    groups: Vec<Group<D>>,
+    /// Rows in the lanes.
+    rows: usize,
+    /// Sum of the weights of all rows.
+    weights: Fr,
+}
+
+impl<const D: usize> Sums<D> {
+    const fn new() -> Self {
+        Self { groups: Vec::new(), rows: 0, weights: Fr::new_unchecked(ark_ff::BigInt([0; 4])) }
+    }
+
+    /// Adds rows of `width` groups.
+    fn add<C: Cell>(&mut self, ifma: Ifma, width: usize, rows: &[Weighted<'_, C>], out: &mut [Fr]) {
+        if rows.is_empty() {
+            return;
+        }
+        self.groups.resize(width, [[0; LANES]; D]);
+        if self.rows + rows.len() > BUDGET {
+            self.flush(out);
+        }
+        self.rows += rows.len();
+        let mut cut = Vec::with_capacity(rows.len());
+        for (row, weight) in rows {
+            self.weights = limbs::add(&self.weights, weight);
+            cut.push((*row, digits::<D>(weight)));
+        }
+        // SAFETY: the token says that the processor has the instructions.
+        #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+        unsafe {
+            match D {
+                6 => columns::<C, D, 4>(ifma, &mut self.groups, &cut),
+                8 => columns::<C, D, 3>(ifma, &mut self.groups, &cut),
+                _ => columns::<C, D, 2>(ifma, &mut self.groups, &cut),
+            }
+        }
+    }
+
+    /// Moves the lanes' content out of them.
+    fn flush(&mut self, out: &mut [Fr]) {
+        for (group, out) in self.groups.iter_mut().zip(out.chunks_mut(LANES)) {
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = limbs::add(out, &from_digit_sums::<D>(std::array::from_fn(|k| group[k][lane])));
+            }
+            *group = [[0; LANES]; D];
+        }
+        self.rows = 0;
+    }
+
+    fn finish(&mut self, out: &mut [Fr]) {
+        if self.groups.is_empty() {
+            return;
+        }
+        self.flush(out);
+        let bias = self.weights * fr_from_i64(bias(D));
+        for out in out {
+            *out = limbs::sub(out, &bias);
+        }
+    }
+}
+
+/// Combinations of rows, `[Σ_i weight_i·row_i[j]]_j`, built up row block by row block.
+pub(super) struct Columns<'a> {
+    ifma: Ifma,
+    out: &'a mut [Fr],
+    short: Sums<6>,
+    middle: Sums<8>,
+    long: Sums<12>,
+}
+
+impl<'a> Columns<'a> {
+    /// Combinations that [`finish`](Self::finish) writes to `out`.
+    pub(super) fn new(ifma: Ifma, out: &'a mut [Fr]) -> Self {
+        out.fill(Fr::default());
+        Self { ifma, out, short: Sums::new(), middle: Sums::new(), long: Sums::new() }
+    }
+
+    /// Adds `Σ_i weights[i]·rows[i]`, at most [`ROWS`] of them. Rows may be shorter or longer than the combination.
+    pub(super) fn add<C: Cell>(&mut self, rows: &[&[C]], weights: &[Fr]) {
+        let (ifma, len) = (self.ifma, self.out.len());
+        let width = len.div_ceil(LANES);
+        // Rows that need padding or cutting are copied, in three sorts as well.
+        let mut copies: Vec<C> = Vec::new();
+        let mut copied: Vec<(usize, Fr)> = Vec::new();
+        let mut sorts: [Vec<Weighted<'_, C>>; 3] = Default::default();
+        for (row, weight) in rows.iter().zip(weights) {
+            let row = row.get(..len).unwrap_or(row);
+            // SAFETY: the token says that the processor has the instructions.
+            #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+            let bits = unsafe { bits(ifma, row) };
+            let sort = match bits {
+                0..=7 => 0,
+                8..=19 => 1,
+                20..=29 => 2,
+                _ => {
+                    let pieces = bits.div_ceil(PIECE);
+                    for k in 0..pieces {
+                        let mask = if k + 1 < pieces { (1 << PIECE) - 1 } else { -1 };
+                        copies.extend(row.iter().map(|v| C::truncate((*v).into() >> (k * PIECE) & mask)));
+                        copied.push((1, *weight * fr_from_i64(1 << (k * PIECE))));
+                        copies.resize(copied.len() * width * LANES, C::ZERO);
+                    }
+                    continue;
+                }
+            };
+            if row.len() == width * LANES {
+                sorts[sort].push((row.as_chunks().0, *weight));
+            } else {
+                copies.extend_from_slice(row);
+                copied.push((sort, *weight));
+                copies.resize(copied.len() * width * LANES, C::ZERO);
+            }
+        }
+        for (row, (sort, weight)) in copies.chunks_exact((width * LANES).max(1)).zip(copied) {
+            sorts[sort].push((row.as_chunks().0, weight));
+        }
+        self.short.add(ifma, width, &sorts[0], self.out);
+        self.middle.add(ifma, width, &sorts[1], self.out);
+        self.long.add(ifma, width, &sorts[2], self.out);
+    }
+
+    /// Writes the combination.
+    pub(super) fn finish(mut self) {
+        self.short.finish(self.out);
+        self.middle.finish(self.out);
+        self.long.finish(self.out);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn bits<C: Cell>(_: Ifma, values: &[C]) -> u32 {
+    bit_length(values)
+}
+
+#[inline(always)]
+fn load<C: Cell>(ifma: Ifma, cells: &[C; LANES]) -> U64x8 {
+    U64x8::new(ifma, std::array::from_fn(|k| cells[k].into() as u64))
+}
+
+/// Adds `(row + bias)·weight` for every row to the digit sums of the columns, `S` groups of columns at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn columns<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<D>], rows: &[(&[[C; LANES]], [u64; D])]) {
+    let (strips, rest) = sums.as_chunks_mut::<S>();
+    for (s, sums) in strips.iter_mut().enumerate() {
+        strip::<C, D, S>(ifma, sums, rows, s * S);
+    }
+    let first = strips.len() * S;
+    for (g, sums) in rest.as_chunks_mut::<1>().0.iter_mut().enumerate() {
+        strip::<C, D, 1>(ifma, sums, rows, first + g);
+    }
+}
+
+#[inline(always)]
+fn strip<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<D>; S], rows: &[(&[[C; LANES]], [u64; D])], first: usize) {
+    let bias = U64x8::splat(ifma, const { bias(D) } as u64);
+    let mut lanes = [[U64x8::zero(ifma); D]; S];
+    for (lanes, sums) in lanes.iter_mut().zip(sums.iter()) {
+        for (lane, sum) in lanes.iter_mut().zip(sums) {
+            *lane = U64x8::load(ifma, sum);
+        }
+    }
+    for (row, weight) in rows {
+        let Some(row) = row.get(first..first + S) else { continue };
+        let mut cells = [bias; S];
+        for (cells, row) in cells.iter_mut().zip(row) {
+            *cells = cells.add(load(ifma, row));
+        }
+        for (d, digit) in weight.iter().enumerate() {
+            let digit = U64x8::splat(ifma, *digit);
+            for (lanes, cells) in lanes.iter_mut().zip(cells) {
+                lanes[d] = lanes[d].madd_lo(cells, digit);
+            }
+        }
+    }
+    for (lanes, sums) in lanes.into_iter().zip(sums) {
+        for (lane, sum) in lanes.into_iter().zip(sums) {
+            lane.store(sum);
+        }
+    }
+}
+
+/// `Σ values[i]·weights[i]` of two slices of one length.
+pub(super) fn dot<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr]) -> Fr {
+    let mut sum = Fr::default();
+    for (values, weights) in values.chunks(BUDGET / 4).zip(weights.chunks(BUDGET / 4)) {
+        // SAFETY: the token says that the processor has the instructions.
+        #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+        let block = unsafe { dot_block(ifma, values, weights) };
+        sum = limbs::add(&sum, &block);
+    }
+    sum
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn dot_block<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr]) -> Fr {
+    let bits = bit_length(values);
+    let pieces = bits.div_ceil(PIECE).max(1);
+    let mut sum = dot_piece(ifma, values, weights, 0, pieces == 1);
+    for k in 1..pieces {
+        let piece = dot_piece(ifma, values, weights, k, k + 1 == pieces);
+        sum = limbs::add(&sum, &(piece * fr_from_i64(1 << (k * PIECE))));
+    }
+    sum
+}
+
+/// The sum over piece `k` of the values: their bits from `19k` on, 19 of them if it is not the last piece. At most `2^10`
+/// terms.
+#[inline(always)]
+fn dot_piece<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr], k: u32, last: bool) -> Fr {
+    const RAISE: u64 = 1 << PIECE;
+    let half = U64x8::splat(ifma, u64::from(u32::MAX));
+    let pick: [U64x8; 4] = std::array::from_fn(|i| U64x8::new(ifma, std::array::from_fn(|l| (2 * i + l / 4) as u64)));
+    let mask = if last { -1 } else { (1 << PIECE) - 1 };
+    let cut = |v: C| (((v.into() >> (k * PIECE)) & mask) as u64).wrapping_add(RAISE);
+    let mut low = [U64x8::zero(ifma); 2];
+    let mut high = low;
+    let (mut plain_low, mut plain_high) = (low, low);
+    let (values, values_rest) = values.as_chunks::<8>();
+    let (weights, weights_rest) = weights.as_chunks::<8>();
+    for (v, w) in values.iter().zip(weights) {
+        let v = U64x8::new(ifma, v.map(cut));
+        for (i, two) in w.as_chunks::<2>().0.iter().enumerate() {
+            let v = v.pick(pick[i], v);
+            let w = U64x8::load(ifma, words(two));
+            let (w_low, w_high) = (w.and(half), w.shr::<32>());
+            low[i % 2] = low[i % 2].madd_lo(v, w_low);
+            high[i % 2] = high[i % 2].madd_lo(v, w_high);
+            plain_low[i % 2] = plain_low[i % 2].add(w_low);
+            plain_high[i % 2] = plain_high[i % 2].add(w_high);
+        }
+    }
+    let total = |a: [U64x8; 2]| {
+        let a = a[0].add(a[1]).to_array();
+        [a[0] + a[4], a[1] + a[5], a[2] + a[6], a[3] + a[7]]
+    };
+    let scalar =
+        |low: [u64; 4], high: [u64; 4]| from_digit_sums::<8>(std::array::from_fn(|d| if d % 2 == 0 { low[d / 2] } else { high[d / 2] }));
+    let mut low = total(low);
+    let mut high = total(high);
+    let (mut plain_low, mut plain_high) = (total(plain_low), total(plain_high));
+    for (v, w) in values_rest.iter().zip(weights_rest) {
+        let v = cut(*v);
+        for (j, word) in w.0.0.iter().enumerate() {
+            low[j] += v * (word & u64::from(u32::MAX));
+            high[j] += v * (word >> 32);
+            plain_low[j] += word & u64::from(u32::MAX);
+            plain_high[j] += word >> 32;
+        }
+    }
+    for plain in plain_low.iter_mut().chain(&mut plain_high) {
+        *plain *= RAISE;
+    }
+    limbs::sub(&scalar(low, high), &scalar(plain_low, plain_high))
+}
