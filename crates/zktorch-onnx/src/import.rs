@@ -4,7 +4,7 @@ use crate::attributes::{Attributes, node_error, node_name};
 use crate::builder::Builder;
 use crate::check::{self, MAX_DEPTH, Opsets};
 use crate::files::{self, Files};
-use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::{ImportError, dims, lower, patterns, tensor};
 use bytes::Bytes;
 use prost::Message;
@@ -31,6 +31,16 @@ pub fn import(path: impl AsRef<Path>, options: &ImportOptions) -> Result<Graph, 
 /// Reads a model from memory. All tensors must be inside.
 pub fn import_bytes(bytes: impl Into<Bytes>, options: &ImportOptions) -> Result<Graph, ImportError> {
     from_bytes(bytes.into(), options, Files::new(None))
+}
+
+/// Reads a serialised `TensorProto`, as in the test data of the ONNX project: its name, its element type in the file and its elements.
+///
+/// # Errors
+/// Bytes that are no such message, an element type that is not supported, or elements that do not fit the shape.
+pub fn read_tensor(bytes: impl Into<Bytes>) -> Result<(String, i32, Tensor), ImportError> {
+    let proto = TensorProto::decode(bytes.into()).map_err(|e| ImportError::NotOnnx(e.to_string()))?;
+    let tensor = tensor::read(&proto, &Files::new(None))?;
+    Ok((proto.name.unwrap_or_default(), proto.data_type.unwrap_or(0), tensor))
 }
 
 fn from_bytes(bytes: Bytes, options: &ImportOptions, files: Files) -> Result<Graph, ImportError> {

@@ -30,7 +30,7 @@ mod schema;
 mod tensor;
 
 pub use error::{ImportError, OpenDim, Unsupported};
-pub use import::{ImportOptions, import, import_bytes};
+pub use import::{ImportOptions, import, import_bytes, read_tensor};
 pub use schema::{Operator, supported_operators};
 #[doc(no_inline)]
 pub use zktorch_float::Graph;

@@ -74,6 +74,17 @@ pub struct Operator {
     pub(crate) attributes: &'static [Attribute],
 }
 
+impl Operator {
+    /// The attributes that are known, each with the values that are supported if not all are.
+    pub fn attributes(&self) -> Vec<String> {
+        let text = |a: &Attribute| {
+            let values: Vec<String> = a.strings.iter().map(|s| (*s).to_owned()).chain(a.ints.iter().map(i64::to_string)).collect();
+            if values.is_empty() { a.name.to_owned() } else { format!("{} ({})", a.name, values.join(", ")) }
+        };
+        self.attributes.iter().map(text).collect()
+    }
+}
+
 const MANY: usize = usize::MAX;
 
 const fn op(name: &'static str, since: i64, inputs: (usize, usize), outputs: usize, attributes: &'static [Attribute]) -> Operator {
