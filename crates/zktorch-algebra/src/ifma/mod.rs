@@ -29,9 +29,9 @@ mod packed;
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use packed::{Element, Packed, words};
+pub(crate) use packed::{Element, Lazy, Packed, words};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use vector::U64x8;
+pub(crate) use vector::{U64x8, prefetch};
 
 use std::cell::Cell;
 

@@ -73,7 +73,7 @@ pub(crate) fn words<C: MontConfig<4>>(elements: &[Element<C>; 2]) -> &[u64; 8] {
     unsafe { &*std::ptr::from_ref(elements).cast() }
 }
 
-/// Eight residues modulo the prime of `C`.
+/// Eight residues modulo the prime of `C`, in limbs below `2^52`.
 #[derive(Debug)]
 pub(crate) struct Packed<C> {
     limbs: [U64x8; 5],
@@ -215,65 +215,28 @@ impl<C: MontConfig<4>> Packed<C> {
         ]
     }
 
-    /// Carries of limbs that are signed 64-bit integers, for a value that is not negative.
+    /// The same value as a term of a sum that is carried later.
     #[inline(always)]
-    fn normalise(self, ifma: Ifma) -> Self {
-        let mask = U64x8::splat(ifma, LIMB);
-        let [l0, l1, l2, l3, l4] = self.limbs;
-        let l1 = l1.add(l0.sar::<52>());
-        let l2 = l2.add(l1.sar::<52>());
-        let l3 = l3.add(l2.sar::<52>());
-        let l4 = l4.add(l3.sar::<52>());
-        Self::of([l0.and(mask), l1.and(mask), l2.and(mask), l3.and(mask), l4])
-    }
-
-    #[inline(always)]
-    fn raw_add(self, b: Self) -> Self {
-        let mut out = self;
-        for (o, b) in out.limbs.iter_mut().zip(b.limbs) {
-            *o = o.add(b);
-        }
-        out
-    }
-
-    #[inline(always)]
-    fn raw_sub(self, b: Self) -> Self {
-        let mut out = self;
-        for (o, b) in out.limbs.iter_mut().zip(b.limbs) {
-            *o = o.sub(b);
-        }
-        out
+    pub(crate) fn lazy(self) -> Lazy<C> {
+        Lazy(self)
     }
 
     /// Sum. Below the sum of the bounds.
     #[inline(always)]
     pub(crate) fn add(self, ifma: Ifma, b: Self) -> Self {
-        self.raw_add(b).normalise(ifma)
+        self.lazy().add(b.lazy()).carry(ifma)
     }
 
     /// `self - b + K·p` for `b` at most `K·p`. Below the bound of `self` plus `K·p`.
     #[inline(always)]
     pub(crate) fn sub<const K: u64>(self, ifma: Ifma, b: Self) -> Self {
-        let offset = Self::splat_limbs(ifma, const { multiple(C::MODULUS.0, K) });
-        self.raw_add(offset).raw_sub(b).normalise(ifma)
-    }
-
-    /// `2^S·(self - b + K·p)` for `b` at most `K·p`; together below `84p`.
-    #[inline(always)]
-    pub(crate) fn sub_shifted<const K: u64, const S: u32>(self, ifma: Ifma, b: Self) -> Self {
-        let offset = Self::splat_limbs(ifma, const { multiple(C::MODULUS.0, K) });
-        let mut difference = self.raw_add(offset).raw_sub(b);
-        for l in &mut difference.limbs {
-            *l = l.shl::<S>();
-        }
-        difference.normalise(ifma)
+        Lazy::multiple::<K>(ifma).add(self.lazy()).sub(b.lazy()).carry(ifma)
     }
 
     /// `self - K·p` where that is not negative, else `self`: from below `2K·p` to below `K·p`.
     #[inline(always)]
     pub(crate) fn reduce<const K: u64>(self, ifma: Ifma) -> Self {
-        let modulus = Self::splat_limbs(ifma, const { multiple(C::MODULUS.0, K) });
-        let difference = self.raw_sub(modulus).normalise(ifma);
+        let difference = self.lazy().sub(Lazy::multiple::<K>(ifma)).carry(ifma);
         difference.select(difference.limbs[4].negative(), self)
     }
 
@@ -291,6 +254,18 @@ impl<C: MontConfig<4>> Packed<C> {
             *o = o.replace(mask, b);
         }
         out
+    }
+
+    /// The lowest limbs.
+    #[inline(always)]
+    pub(crate) fn low(self) -> U64x8 {
+        self.limbs[0]
+    }
+
+    /// The lowest limb of `2^S·p`.
+    #[inline(always)]
+    pub(crate) fn low_of_modulus<const S: u32>(ifma: Ifma) -> U64x8 {
+        U64x8::splat(ifma, const { (Constants::<C>::P[0] << S) & LIMB })
     }
 
     /// Mask of the lanes that hold the integer zero (not another multiple of `p`).
@@ -331,7 +306,7 @@ impl<C: MontConfig<4>> Packed<C> {
             next[0] = next[0].add(lowest.shr::<52>());
             t = next;
         }
-        Self::of(t).normalise(ifma)
+        Lazy(Self::of(t)).carry(ifma)
     }
 
     /// `self² / 2^260`; bounds as for [`mul`](Self::mul).
@@ -370,7 +345,73 @@ impl<C: MontConfig<4>> Packed<C> {
             }
             t[i + 1] = t[i + 1].add(t[i].shr::<52>());
         }
-        Self::of([t[5], t[6], t[7], t[8], t[9]]).normalise(ifma)
+        Lazy(Self::of([t[5], t[6], t[7], t[8], t[9]])).carry(ifma)
+    }
+}
+
+/// Eight sums and differences of [`Packed`] values whose limbs have not been carried: signed, of 64 bits.
+#[derive(Debug)]
+pub(crate) struct Lazy<C>(Packed<C>);
+
+impl<C> Clone for Lazy<C> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Lazy<C> {}
+
+impl<C: MontConfig<4>> Lazy<C> {
+    /// `K·p`, which keeps a difference from becoming negative.
+    #[inline(always)]
+    pub(crate) fn multiple<const K: u64>(ifma: Ifma) -> Self {
+        Self(Packed::splat_limbs(ifma, const { multiple(C::MODULUS.0, K) }))
+    }
+
+    /// Sum.
+    #[inline(always)]
+    pub(crate) fn add(mut self, b: Self) -> Self {
+        for (o, b) in self.0.limbs.iter_mut().zip(b.0.limbs) {
+            *o = o.add(b);
+        }
+        self
+    }
+
+    /// Difference.
+    #[inline(always)]
+    pub(crate) fn sub(mut self, b: Self) -> Self {
+        for (o, b) in self.0.limbs.iter_mut().zip(b.0.limbs) {
+            *o = o.sub(b);
+        }
+        self
+    }
+
+    /// `2^S` times the value.
+    #[inline(always)]
+    pub(crate) fn shl<const S: u32>(mut self) -> Self {
+        for l in &mut self.0.limbs {
+            *l = l.shl::<S>();
+        }
+        self
+    }
+
+    /// Lane by lane `b` where the mask has a one, else `self`.
+    #[inline(always)]
+    pub(crate) fn select(self, mask: u8, b: Self) -> Self {
+        Self(self.0.select(mask, b.0))
+    }
+
+    /// Carries. The value must be in `0..2^260`, except where the caller looks at the sign and discards the rest.
+    #[inline(always)]
+    pub(crate) fn carry(self, ifma: Ifma) -> Packed<C> {
+        let mask = U64x8::splat(ifma, LIMB);
+        let [l0, l1, l2, l3, l4] = self.0.limbs;
+        let l1 = l1.add(l0.sar::<52>());
+        let l2 = l2.add(l1.sar::<52>());
+        let l3 = l3.add(l2.sar::<52>());
+        let l4 = l4.add(l3.sar::<52>());
+        Packed::of([l0.and(mask), l1.and(mask), l2.and(mask), l3.and(mask), l4])
     }
 }
 
@@ -415,10 +456,11 @@ mod tests {
                 assert_eq!(stored(ifma, plain.mul(ifma, raised).canonical(ifma)), expect(|a, b| a * b));
                 assert_eq!(stored(ifma, plain.add(ifma, other).reduce::<1>(ifma)), expect(|a, b| a + b));
                 assert_eq!(stored(ifma, plain.sub::<1>(ifma, other).reduce::<1>(ifma)), expect(|a, b| a - b));
-                let four = plain.sub_shifted::<1, 1>(ifma, other);
-                assert_eq!(stored(ifma, four.canonical(ifma)), expect(|a, b| (a - b).double()));
+                let shifted = |a: Packed<C>, b: Packed<C>| a.lazy().add(Lazy::multiple::<1>(ifma)).sub(b.lazy());
+                let twice = shifted(plain, other).shl::<1>().carry(ifma);
+                assert_eq!(stored(ifma, twice.canonical(ifma)), expect(|a, b| (a - b).double()));
                 // The largest operands a product may get: raised differences, below 32p each.
-                let (x, y) = (plain.sub_shifted::<1, 4>(ifma, other), other.sub_shifted::<1, 4>(ifma, plain));
+                let (x, y) = (shifted(plain, other).shl::<4>().carry(ifma), shifted(other, plain).shl::<4>().carry(ifma));
                 let product = x.mul(ifma, y).reduce::<8>(ifma).reduce::<4>(ifma).mul(ifma, Packed::splat(ifma, &Element::<C>::ONE));
                 assert_eq!(stored(ifma, product.canonical(ifma)), expect(|a, b| -(a - b).square()));
                 let square = x.square(ifma).reduce::<8>(ifma).reduce::<4>(ifma).mul(ifma, Packed::splat(ifma, &Element::<C>::ONE));

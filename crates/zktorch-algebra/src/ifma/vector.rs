@@ -158,6 +158,13 @@ impl U64x8 {
         unsafe { _mm512_movepi64_mask(self.0) }
     }
 
+    /// Mask of the lanes that are equal.
+    #[inline(always)]
+    pub(crate) fn equals(self, b: Self) -> u8 {
+        // SAFETY: `self` exists, so the processor has the instruction.
+        unsafe { _mm512_cmpeq_epi64_mask(self.0, b.0) }
+    }
+
     /// Mask of the lanes that are zero.
     #[inline(always)]
     pub(crate) fn is_zero(self) -> u8 {
@@ -186,6 +193,13 @@ impl U64x8 {
             f.pairs::<0b11_01_11_01>(h),
         ]
     }
+}
+
+/// Asks for a value to be brought into the first-level cache.
+#[inline(always)]
+pub(crate) fn prefetch<T>(value: &T) {
+    // SAFETY: a prefetch of any address has no effect on the program; every x86-64 processor has the instruction.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
 }
 
 #[cfg(test)]

@@ -4,15 +4,19 @@
 //! are chosen from the sizes of the scalars that are there, so 16-bit cells cost two additions each and a few long scalars
 //! among them cost only themselves.
 
-mod affine;
+mod digits;
 mod fixed_base;
+mod lists;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 mod windows;
 
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::Zero;
 
 use crate::{Fr, G1Affine, G1Projective};
-use windows::{SmallDigits, WideDigits, sums};
+use digits::{Digits, SmallDigits, WideDigits, Window};
 
 pub use fixed_base::FixedBaseTable;
 
@@ -20,7 +24,7 @@ pub use fixed_base::FixedBaseTable;
 ///
 /// # Panics
 /// If there are `2^31` terms or more.
-pub fn msm_small(bases: &[G1Affine], scalars: &[i64]) -> G1Projective {
+pub fn msm_small<T: Copy + Into<i64> + Sync>(bases: &[G1Affine], scalars: &[T]) -> G1Projective {
     let n = bases.len().min(scalars.len());
     if n == 0 {
         return G1Projective::zero();
@@ -47,15 +51,24 @@ pub fn msm(bases: &[G1Affine], scalars: &[Fr]) -> G1Projective {
 ///
 /// # Panics
 /// If `row_len` is zero or exceeds the number of bases, or is `2^31` or more.
-pub fn commit_rows(bases: &[G1Affine], cells: &[i64], row_len: usize) -> Vec<G1Affine> {
+pub fn commit_rows<T: Copy + Into<i64> + Sync>(bases: &[G1Affine], cells: &[T], row_len: usize) -> Vec<G1Affine> {
     assert!(row_len > 0 && row_len <= bases.len(), "a row needs one base per cell");
     G1Projective::normalize_batch(&row_sums(bases, cells, row_len))
 }
 
-fn row_sums(bases: &[G1Affine], cells: &[i64], row_len: usize) -> Vec<G1Projective> {
+fn row_sums<T: Copy + Into<i64> + Sync>(bases: &[G1Affine], cells: &[T], row_len: usize) -> Vec<G1Projective> {
     assert!(row_len < 1 << 31, "a cell of a row is addressed by 31 bits");
     let (digits, windows) = SmallDigits::new(cells, row_len);
     sums(bases, &digits, &windows)
+}
+
+/// [`windows::sums`] with the best adder that the processor has.
+fn sums<D: Digits>(bases: &[G1Affine], digits: &D, windows: &[Window]) -> Vec<G1Projective> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        return windows::sums(vector::Vector(ifma), bases, digits, windows);
+    }
+    windows::sums(portable::Portable, bases, digits, windows)
 }
 
 #[cfg(test)]
@@ -101,65 +114,95 @@ mod tests {
         values.iter().map(|v| fr_from_i64(*v)).collect()
     }
 
+    /// Checks the vector kernels, if the processor has them, and the portable ones.
+    fn both(check: impl Fn()) {
+        check();
+        crate::ifma::portable(check);
+    }
+
     #[test]
     fn sums_of_small_multiples_are_exact() {
-        let bases = bases(3000);
-        for bits in [1, 2, 5, 8, 9, 16, 17, 24, 33, 62, 64] {
-            for n in [0, 1, 2, 3, 40, 700] {
-                let scalars = integers(n, bits, bits as u8);
-                assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{n} of {bits} bits");
+        both(|| {
+            let bases = bases(3000);
+            for bits in [1, 2, 5, 8, 9, 16, 17, 24, 33, 62, 64] {
+                for n in [0, 1, 2, 3, 40, 700] {
+                    let scalars = integers(n, bits, bits as u8);
+                    assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{n} of {bits} bits");
+                }
             }
-        }
-        let scalars = integers(3000, 17, 0);
-        assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)));
+            let scalars = integers(3000, 17, 0);
+            assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)));
+        });
     }
 
     #[test]
     fn extreme_integers_are_exact() {
-        let bases = bases(300);
-        for value in [0, 1, -1, 127, 128, -128, -129, 32767, 32768, -32768, i64::MAX, i64::MIN, i64::MIN + 1] {
-            let mut scalars = vec![value; 300];
-            assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{value}");
-            scalars[3] = 1 << 50;
-            scalars[7] = -3;
-            assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{value} and others");
-        }
-        let mut mixed = integers(300, 8, 1);
-        mixed[17] = i64::MIN;
-        mixed[18] = 1 << 61;
-        assert_eq!(msm_small(&bases, &mixed), reference(&bases, &lift(&mixed)));
+        both(|| {
+            let bases = bases(300);
+            for value in [0, 1, -1, 127, 128, -128, -129, 32767, 32768, -32768, i64::MAX, i64::MIN, i64::MIN + 1] {
+                let mut scalars = vec![value; 300];
+                assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{value}");
+                scalars[3] = 1 << 50;
+                scalars[7] = -3;
+                assert_eq!(msm_small(&bases, &scalars), reference(&bases, &lift(&scalars)), "{value} and others");
+            }
+            let mut mixed = integers(300, 8, 1);
+            mixed[17] = i64::MIN;
+            mixed[18] = 1 << 61;
+            assert_eq!(msm_small(&bases, &mixed), reference(&bases, &lift(&mixed)));
+        });
     }
 
     #[test]
     fn one_crowded_bucket_is_exact() {
-        let bases = bases(9000);
-        let ones = vec![1; 9000];
-        assert_eq!(msm_small(&bases, &ones), bases.iter().sum::<G1Projective>());
+        both(|| {
+            let bases = bases(9000);
+            let ones = vec![1; 9000];
+            assert_eq!(msm_small(&bases, &ones), bases.iter().sum::<G1Projective>());
+        });
     }
 
     #[test]
     fn full_width_sums_are_exact() {
-        let bases = bases(1500);
-        for n in [0, 1, 2, 5, 64, 1500] {
-            let mut scalars: Vec<Fr> = (0..n).map(|i: usize| hash_to_fr(&i.to_le_bytes())).collect();
-            let half = Fr::from(2u64).inverse().unwrap_or_default();
-            for (s, v) in scalars.iter_mut().skip(1).zip([-Fr::ONE, Fr::ZERO, half, -half, Fr::ONE, half - Fr::ONE]) {
-                *s = v;
+        both(|| {
+            let bases = bases(1500);
+            for n in [0, 1, 2, 5, 64, 1500] {
+                let mut scalars: Vec<Fr> = (0..n).map(|i: usize| hash_to_fr(&i.to_le_bytes())).collect();
+                let half = Fr::from(2u64).inverse().unwrap_or_default();
+                for (s, v) in scalars.iter_mut().skip(1).zip([-Fr::ONE, Fr::ZERO, half, -half, Fr::ONE, half - Fr::ONE]) {
+                    *s = v;
+                }
+                assert_eq!(msm(&bases, &scalars), reference(&bases, &scalars), "{n} terms");
             }
-            assert_eq!(msm(&bases, &scalars), reference(&bases, &scalars), "{n} terms");
-        }
-        let same = vec![hash_to_fr(b"same"); 200];
-        assert_eq!(msm(&bases, &same), reference(&bases, &same));
+            let same = vec![hash_to_fr(b"same"); 200];
+            assert_eq!(msm(&bases, &same), reference(&bases, &same));
+        });
     }
 
     #[test]
     fn row_commitments_equal_sums_of_rows() {
-        let bases = bases(64);
-        for (cells, row_len) in [(640, 64), (1000, 33), (5, 64), (0, 4), (3, 1)] {
-            let cells = integers(cells, 17, 3);
-            let rows: Vec<G1Affine> = cells.chunks(row_len).map(|r| reference(&bases, &lift(r)).into_affine()).collect();
-            assert_eq!(commit_rows(&bases, &cells, row_len), rows);
-        }
-        assert_eq!(commit_rows(&bases, &[0; 8], 4), vec![G1Affine::identity(); 2]);
+        both(|| {
+            let bases = bases(64);
+            for (cells, row_len) in [(640, 64), (1000, 33), (5, 64), (0, 4), (3, 1), (6400, 63), (2100, 16)] {
+                let cells = integers(cells, 17, 3);
+                let rows: Vec<G1Affine> = cells.chunks(row_len).map(|r| reference(&bases, &lift(r)).into_affine()).collect();
+                assert_eq!(commit_rows(&bases, &cells, row_len), rows);
+            }
+            assert_eq!(commit_rows(&bases, &[0; 8], 4), vec![G1Affine::identity(); 2]);
+        });
+    }
+
+    #[test]
+    fn commitments_do_not_depend_on_the_width_of_the_cells() {
+        both(|| {
+            let bases = bases(50);
+            let cells: Vec<i8> = integers(5000, 8, 5).iter().map(|v| *v as i8).collect();
+            let wide: Vec<i64> = cells.iter().map(|v| i64::from(*v)).collect();
+            let expected = commit_rows(&bases, &wide, 50);
+            assert_eq!(commit_rows(&bases, &cells, 50), expected);
+            assert_eq!(commit_rows(&bases, &cells.iter().map(|v| i16::from(*v)).collect::<Vec<_>>(), 50), expected);
+            assert_eq!(commit_rows(&bases, &cells.iter().map(|v| i32::from(*v)).collect::<Vec<_>>(), 50), expected);
+            assert_eq!(msm_small(&bases, &cells[..50]).into_affine(), expected[0]);
+        });
     }
 }
