@@ -2,7 +2,7 @@
 
 use ark_ff::{BigInteger, PrimeField};
 
-use crate::{Fr, par};
+use crate::{Fr, par, small::Cell};
 
 /// Widest window: its digits fit 16 bits.
 const MAX_WIDTH: usize = 16;
@@ -83,7 +83,7 @@ pub(super) struct SmallDigits<'a, T> {
     bias: i128,
 }
 
-impl<'a, T: Copy + Into<i64> + Sync> SmallDigits<'a, T> {
+impl<'a, T: Cell> SmallDigits<'a, T> {
     /// The digits, and the windows they are for.
     pub(super) fn new(cells: &'a [T], row_len: usize) -> (Self, Vec<Window>) {
         let mut lengths = [0; 65];
@@ -99,7 +99,7 @@ impl<'a, T: Copy + Into<i64> + Sync> SmallDigits<'a, T> {
     }
 }
 
-impl<T: Copy + Into<i64> + Sync> Digits for SmallDigits<'_, T> {
+impl<T: Cell> Digits for SmallDigits<'_, T> {
     fn rows(&self) -> usize {
         self.cells.len().div_ceil(self.row_len)
     }

@@ -15,7 +15,7 @@ mod windows;
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::Zero;
 
-use crate::{Fr, G1Affine, G1Projective};
+use crate::{Fr, G1Affine, G1Projective, small::Cell};
 use digits::{Digits, SmallDigits, WideDigits, Window};
 
 pub use fixed_base::FixedBaseTable;
@@ -24,7 +24,7 @@ pub use fixed_base::FixedBaseTable;
 ///
 /// # Panics
 /// If there are `2^31` terms or more.
-pub fn msm_small<T: Copy + Into<i64> + Sync>(bases: &[G1Affine], scalars: &[T]) -> G1Projective {
+pub fn msm_small<T: Cell>(bases: &[G1Affine], scalars: &[T]) -> G1Projective {
     let n = bases.len().min(scalars.len());
     if n == 0 {
         return G1Projective::zero();
@@ -51,12 +51,12 @@ pub fn msm(bases: &[G1Affine], scalars: &[Fr]) -> G1Projective {
 ///
 /// # Panics
 /// If `row_len` is zero or exceeds the number of bases, or is `2^31` or more.
-pub fn commit_rows<T: Copy + Into<i64> + Sync>(bases: &[G1Affine], cells: &[T], row_len: usize) -> Vec<G1Affine> {
+pub fn commit_rows<T: Cell>(bases: &[G1Affine], cells: &[T], row_len: usize) -> Vec<G1Affine> {
     assert!(row_len > 0 && row_len <= bases.len(), "a row needs one base per cell");
     G1Projective::normalize_batch(&row_sums(bases, cells, row_len))
 }
 
-fn row_sums<T: Copy + Into<i64> + Sync>(bases: &[G1Affine], cells: &[T], row_len: usize) -> Vec<G1Projective> {
+fn row_sums<T: Cell>(bases: &[G1Affine], cells: &[T], row_len: usize) -> Vec<G1Projective> {
     assert!(row_len < 1 << 31, "a cell of a row is addressed by 31 bits");
     let (digits, windows) = SmallDigits::new(cells, row_len);
     sums(bases, &digits, &windows)
