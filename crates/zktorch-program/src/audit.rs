@@ -129,9 +129,7 @@ pub(crate) struct Exempt {
 pub(crate) fn audit_beside(program: &Program, exempt: &Exempt) -> Result<AuditReport, AuditError> {
     program.validate()?;
     reject_multiplicities(program)?;
-    let bounds = BoundsOf::new(program);
-    let mut audit =
-        Audit { program, covers: vec![Cover::Empty; program.regions.len()], too_narrow: vec![None; program.regions.len()], bounds };
+    let mut audit = Audit::new(program);
     audit.exempt(exempt);
     audit.columns()?;
     audit.explicit_lookups();
@@ -143,6 +141,17 @@ pub(crate) fn audit_beside(program: &Program, exempt: &Exempt) -> Result<AuditRe
     }
     audit.everything_is_covered()?;
     Ok(report(program, largest_sum))
+}
+
+/// Largest sum of absolute values of an identity's terms; `None` from 2^120 on. The program is well formed.
+pub(crate) fn largest_sums(program: &Program) -> impl Fn(&Identity) -> Option<u128> {
+    let audit = Audit::new(program);
+    move |identity| audit.largest_sum(identity).ok()
+}
+
+/// Whether sums of this absolute value are far below the field's size.
+pub(crate) fn is_small(sum: u128) -> bool {
+    sum < LIMIT as u128
 }
 
 struct Audit<'a> {
@@ -205,7 +214,12 @@ fn square((lo, hi): (i128, i128)) -> Option<(i128, i128)> {
     Some((least, a.max(b)))
 }
 
-impl Audit<'_> {
+impl<'a> Audit<'a> {
+    fn new(program: &'a Program) -> Audit<'a> {
+        let regions = program.regions.len();
+        Audit { program, covers: vec![Cover::Empty; regions], too_narrow: vec![None; regions], bounds: BoundsOf::new(program) }
+    }
+
     /// Smallest and largest value of a term at any output index, `None` beyond 127 bits.
     fn term(&self, term: &Term, identity: &Identity) -> Option<(i128, i128)> {
         let mut factors: Vec<(&Factor, (i128, i128))> = (term.factors.iter()).map(|f| (f, self.bounds.of(&f.view))).collect();

@@ -6,6 +6,7 @@
 use super::DeriveError;
 use super::atoms::{strips, views_of, whole_columns};
 use super::draft::{Draft, Padding};
+use crate::audit::{is_small, largest_sums};
 use crate::cover::Cover;
 use crate::program::Program;
 use crate::relation::{Identity, Lookup, Term};
@@ -30,8 +31,8 @@ fn is_summed(view: &View, summed: &[bool]) -> bool {
 
 /// Checks that every public tensor to be summed is a sum in the first place: each identity that reads it says `terms = ± public`, and all other
 /// cells of that identity are cells of identities before it. So the identity defines the tensor and nothing else, and adding it up over the
-/// inferences loses nothing but the addends.
-pub(super) fn check_sums(program: &Program, summed: &[bool]) -> Result<(), DeriveError> {
+/// inferences loses nothing but the addends. Nor may the sums over `count` inferences wrap around the field.
+pub(super) fn check_sums(program: &Program, count: usize, summed: &[bool]) -> Result<(), DeriveError> {
     if !summed.contains(&true) {
         return Ok(());
     }
@@ -40,6 +41,7 @@ pub(super) fn check_sums(program: &Program, summed: &[bool]) -> Result<(), Deriv
         return refuse(&l.name, "it looks the tensor up");
     }
     let mut known = Known::new(program)?;
+    let largest_sum = largest_sums(program);
     for identity in &program.identities {
         if reads_summed(identity, summed) {
             for term in identity.terms.iter().filter(|t| t.factors.iter().any(|f| is_summed(&f.view, summed))) {
@@ -49,6 +51,10 @@ pub(super) fn check_sums(program: &Program, summed: &[bool]) -> Result<(), Deriv
             }
             if !views_of(identity).all(|v| known.contains(v)) {
                 return refuse(&identity.name, "it also determines private cells");
+            }
+            let sum = largest_sum(identity).and_then(|sum| sum.checked_mul(count as u128));
+            if !sum.is_some_and(is_small) {
+                return refuse(&identity.name, "the sum may reach 2^120");
             }
         }
         views_of(identity).for_each(|v| known.add(v));

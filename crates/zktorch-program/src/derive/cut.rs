@@ -5,7 +5,8 @@ use crate::program::Program;
 use std::cmp::Reverse;
 
 /// Positions of the first identities of all segments but the first: at most `segments − 1` of them, increasing. Segments cost about the same, in
-/// cells and lookups that they are the first to need; within a quarter of a segment, the cut that the fewest cells cross wins.
+/// cells and lookups that they are the first to need; within a quarter of a segment, the cut that the fewest cells cross wins. No segment costs
+/// less than a quarter of what it should: then there are fewer.
 pub(super) fn cuts(program: &Program, atoms: &Atoms, segments: usize) -> Vec<usize> {
     let positions = program.identities.len();
     let mut cost = vec![0u128; positions + 1];
@@ -43,7 +44,8 @@ pub(super) fn cuts(program: &Program, atoms: &Atoms, segments: usize) -> Vec<usi
     for k in 1..segments {
         let target = total * k / segments;
         let last = cuts.last().copied().unwrap_or(0);
-        let candidates = (last + 1..positions).filter(|&p| before[p] > before[last] && before[p] < total);
+        let worth = |cost: u128| cost >= slack.max(1);
+        let candidates = (last + 1..positions).filter(|&p| worth(before[p] - before[last]) && worth(total - before[p]));
         let off = |p: usize| before[p].abs_diff(target);
         let best = candidates.min_by_key(|&p| match off(p) <= slack {
             true => (Reverse(true), crossing[p] as u128, off(p), p),

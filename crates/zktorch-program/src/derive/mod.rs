@@ -13,6 +13,11 @@
 //! Identities are in topological order and are cut into runs. Each cell belongs to the first segment that reads it, with its lookups. Cells that
 //! later segments read lie on rows of their own, one group for each set of readers; a reader's heap repeats these rows, and their commitments
 //! are required to be equal. So every identity and every lookup of the program is proved in one segment, about the same cells.
+//!
+//! # Soundness
+//! Audit the base program: its derived programs are then sound. The copies of a cell in a batch are bounded like the cell, and an identity over the
+//! inferences is the identity for each of them; where an identity is summed, [`batch`] checks that the sum does not wrap. The segments together
+//! prove the base program's relations. The gaps between copies are looked up (columns) or not read by any relation (others).
 
 mod atoms;
 mod batch;
@@ -165,7 +170,7 @@ fn flags(program: &Program, count: usize, summed: &[PublicId]) -> Result<Vec<boo
     for &p in summed {
         *flags.get_mut(p.0 as usize).ok_or(DeriveError::NoSuchPublic(p))? = true;
     }
-    batch::check_sums(program, &flags)?;
+    batch::check_sums(program, count, &flags)?;
     Ok(flags)
 }
 
@@ -206,12 +211,11 @@ impl Derived {
         }
     }
 
-    /// Like [`crate::audit`], but imported cells are taken to be bounded where they come from, and the gaps between the copies of a tensor, which no
-    /// relation reads, need no bound. For a batch this is the whole argument that it is sound. For segments it is sound to audit the program
-    /// (or batch) that they are segments of: together they prove its relations, and no others about its cells.
+    /// Checks directly what follows from the audit of the base program. Like [`crate::audit`], but imported cells are taken to be bounded where they
+    /// come from, and the gaps between the copies of a tensor, which no relation reads, need no bound. Time grows with the number of inferences.
     ///
     /// # Errors
-    /// As [`crate::audit`].
+    /// As [`crate::audit`]. For segments also if a segment reads cells that only a later one bounds, which is sound.
     pub fn audit(&self) -> Result<AuditReport, AuditError> {
         audit_beside(&self.program, &Exempt { gaps: self.gaps.clone(), given: self.imported.clone() })
     }
