@@ -3,7 +3,7 @@
 mod args;
 mod bench;
 mod commands;
-mod memory;
+mod process;
 mod ui;
 
 use args::Cli;

@@ -1,34 +1,39 @@
-//! Measurements: each model in a process of its own, so that peak memory is its own.
+//! Measurements: preparing, proving and verifying run in processes of their own, so that peak memory is that of proving alone.
 
 mod models;
 mod onnx;
+mod stages;
+mod table;
 
 use crate::args::{self, Common};
-use crate::commands::dims;
-use crate::memory::peak_rss_bytes;
-use crate::ui::{Ui, bytes, seconds};
+use crate::ui::Ui;
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
-use zktorch::{FileError, OnnxModel, Options, Proof, ReferenceString, VerifyingKey, container};
+use zktorch::{FileError, container};
+
+pub use stages::bench_one;
 
 /// `zktorch bench`.
 pub fn bench(args: &args::Bench, common: Common, ui: &Ui) -> Result<Outcome, Failure> {
-    let names: Vec<String> =
-        if args.models.is_empty() { models::NAMES.iter().map(|n| (*n).to_owned()).collect() } else { args.models.clone() };
+    let small = || models::SMALL.iter().map(|n| (*n).to_owned()).collect();
+    let names: Vec<String> = if args.models.is_empty() { small() } else { args.models.clone() };
     for name in &names {
-        if models::named(name).is_none() && !Path::new(name).is_file() {
+        if !models::is_named(name) && !Path::new(name).is_file() {
             return Err(Failure::Usage {
                 code: "E0904",
                 message: format!("'{name}' is neither a named model nor a file"),
                 help: format!(
                     "named models are {}; anything else is the path of an .onnx file",
-                    [&models::NAMES[..], &models::LARGE].concat().join(", ")
+                    [&models::SMALL[..], &models::LARGE].concat().join(", ")
                 ),
             });
         }
+    }
+    if let Some(dir) = &args.export {
+        return export(&names, dir, ui);
     }
     let before = args.against.as_deref().map(read_results).transpose()?;
     let all = std::thread::available_parallelism().map_or(1, |n| n.get() as u16);
@@ -39,100 +44,89 @@ pub fn bench(args: &args::Bench, common: Common, ui: &Ui) -> Result<Outcome, Fai
     };
     let mut results = Vec::new();
     for name in &names {
+        let folder = tempfile::tempdir().map_err(|source| FileError::Write { file: std::env::temp_dir(), source })?;
+        let most = threads.iter().copied().max().unwrap_or(1);
+        ui.phase(&format!("compiling and setting up {name}"));
+        let (mut prepared, _) = stage(name, "prepare", most, folder.path(), args)?;
+        prepared["name"] = json!(name);
+        prepared["setup_threads"] = json!(most);
         for &n in &threads {
             ui.phase(&format!("measuring {name} with {n} thread(s)"));
-            results.push(measure(name, n, args)?);
+            results.push(measure(name, n, folder.path(), &prepared, args)?);
         }
     }
     ui.finish();
-    table(&results, before.as_deref(), ui);
+    table::print(&results, before.as_deref(), ui);
     ui.result(&Value::Array(results));
     Ok(Outcome::Done)
 }
 
-/// One measurement in a child process.
-fn measure(name: &str, threads: u16, args: &args::Bench) -> Result<Value, Failure> {
+/// Writes the named models to a folder.
+fn export(names: &[String], dir: &Path, ui: &Ui) -> Result<Outcome, Failure> {
+    let mut files = Vec::new();
+    for name in names {
+        if let Some(onnx) = models::named(name) {
+            let path = dir.join(format!("{name}.onnx"));
+            container::write_atomic(&path, &onnx)?;
+            ui.line(format!("wrote {}", path.display()));
+            files.push(json!(path));
+        }
+    }
+    ui.result(&Value::Array(files));
+    Ok(Outcome::Done)
+}
+
+/// The fastest of some runs, verified.
+fn measure(name: &str, threads: u16, dir: &Path, prepared: &Value, args: &args::Bench) -> Result<Value, Failure> {
+    let seconds = |v: &Value| v["prove_seconds"].as_f64().unwrap_or(f64::INFINITY);
+    let mut best: Option<(Value, f64)> = None;
+    let mut verified = json!({});
+    for _ in 0..args.runs {
+        let (proved, process) = stage(name, "prove", threads, dir, args)?;
+        let (result, _) = stage(name, "verify", threads, dir, args)?;
+        let faster = |old: &Value, key: &str, new: &Value| old[key].as_f64().is_none_or(|o| new[key].as_f64().is_some_and(|n| n < o));
+        if faster(&verified, "verify_seconds", &result) {
+            verified = result;
+        }
+        if best.as_ref().is_none_or(|(old, _)| seconds(&proved) < seconds(old)) {
+            best = Some((proved, process));
+        }
+    }
+    let (proved, process) = best.unwrap_or_default();
+    let mut value = prepared.clone();
+    for part in [proved, verified] {
+        if let (Some(all), Value::Object(fields)) = (value.as_object_mut(), part) {
+            all.extend(fields);
+        }
+    }
+    value["process_seconds"] = json!(process);
+    let ratio = |a: &Value, b: &Value| Some(a.as_f64()? / b.as_f64()?);
+    value["peak_bytes_per_cell"] = json!(ratio(&value["peak_rss_bytes"], &value["cells"]));
+    Ok(value)
+}
+
+/// One stage in a child process: its result, and the time from its start to its end.
+fn stage(name: &str, stage: &str, threads: u16, dir: &Path, args: &args::Bench) -> Result<(Value, f64), Failure> {
     let broken = |message: String| Failure::Usage {
         code: "E0905",
-        message: format!("measuring '{name}' failed: {message}"),
-        help: format!("`zktorch check` says what is wrong with a model; `zktorch bench-one {name} --threads {threads}` runs it here"),
+        message: format!("measuring '{name}' failed ({stage}): {message}"),
+        help: "`zktorch check` says what is wrong with a model; `zktorch bench --export DIR` writes the named ones as files".to_owned(),
     };
     let program = std::env::current_exe().map_err(|e| broken(e.to_string()))?;
     let mut command = Command::new(program);
-    command.args(["bench-one", name, "--json", "--quiet", "--threads", &threads.to_string()]);
+    command.args(["bench-one", name, "--stage", stage, "--json", "--quiet", "--threads", &threads.to_string(), "--dir"]).arg(dir);
     for dim in &args.dims {
         command.args(["--dim", &format!("{}={}", dim.name, dim.value)]);
     }
+    let began = Instant::now();
     let output = command.stdin(Stdio::null()).output().map_err(|e| broken(e.to_string()))?;
+    let elapsed = began.elapsed().as_secs_f64();
     let value: Value = serde_json::from_slice(&output.stdout)
         .map_err(|_| broken(format!("{} {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))?;
     match value.get("error").and_then(|e| e.get("message")) {
         Some(message) => Err(broken(message.as_str().unwrap_or_default().to_owned())),
-        None => Ok(value),
+        None => Ok((value, elapsed)),
     }
-}
-
-/// `zktorch bench-one`, hidden.
-pub fn bench_one(args: &args::BenchOne, ui: &Ui) -> Result<Outcome, Failure> {
-    let folder = tempfile::tempdir().map_err(|source| FileError::Write { file: std::env::temp_dir(), source })?;
-    let path = match models::named(&args.model) {
-        Some(onnx) => {
-            let path = folder.path().join(format!("{}.onnx", args.model));
-            container::write_atomic(&path, &onnx)?;
-            path
-        }
-        None => args.model.clone().into(),
-    };
-    let onnx = OnnxModel::read(&path, &dims(&args.dims))?;
-    let samples: Vec<_> = (0..4).map(|seed| models::inputs(&onnx.inputs(), seed)).collect();
-    let model = onnx.compile_on(&samples, &Options::default())?;
-    drop(onnx);
-    // A fresh string: benchmarks leave nothing in the user's cache, and its cost is no part of set-up.
-    let srs = ReferenceString::generate(model.required_srs_size()?.next_power_of_two().trailing_zeros());
-    let began = Instant::now();
-    let (pk, vk) = zktorch::setup(&model, &srs)?;
-    let setup_seconds = began.elapsed().as_secs_f64();
-    drop(srs);
-    let (pk_path, vk_path, proof_path) = (folder.path().join("pk"), folder.path().join("vk"), folder.path().join("proof"));
-    let (pk_bytes, vk_bytes) = zktorch::write_keys((&pk, &pk_path), (&vk, &vk_path))?;
-
-    let began = Instant::now();
-    let proved = zktorch::prove(&model, &pk, &samples[0], &mut |_| {})?;
-    let prove_seconds = began.elapsed().as_secs_f64();
-    let proof_bytes = proved.proof.write(&proof_path)?;
-
-    let vk = VerifyingKey::read(&vk_path)?;
-    let proof = Proof::read(&proof_path)?;
-    let began = Instant::now();
-    let result = zktorch::verify(&vk, &proof);
-    let verify_seconds = began.elapsed().as_secs_f64();
-    if let Err(rejection) = result {
-        return Err(Failure::Usage {
-            code: "E0906",
-            message: format!("the proof does not verify: {rejection}"),
-            help: "please report this model".to_owned(),
-        });
-    }
-    let phases: serde_json::Map<_, _> = proved.phases.iter().map(|(n, t)| ((*n).to_owned(), json!(t.as_secs_f64()))).collect();
-    let value = json!({
-        "name": args.model,
-        "threads": threads(),
-        "setup_seconds": setup_seconds,
-        "prove_seconds": prove_seconds,
-        "phases": phases,
-        "peak_rss_bytes": peak_rss_bytes(),
-        "proof_bytes": proof_bytes,
-        "verify_seconds": verify_seconds,
-        "pk_bytes": pk_bytes,
-        "vk_bytes": vk_bytes,
-    });
-    ui.result(&value);
-    ui.line(value.to_string());
-    Ok(Outcome::Done)
-}
-
-fn threads() -> usize {
-    rayon::current_num_threads()
 }
 
 fn read_results(path: &Path) -> Result<Vec<Value>, Failure> {
@@ -143,39 +137,4 @@ fn read_results(path: &Path) -> Result<Vec<Value>, Failure> {
     };
     let bytes = container::read(path)?;
     serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))
-}
-
-fn table(results: &[Value], before: Option<&[Value]>, ui: &Ui) {
-    let headings = ["model", "threads", "setup", "prove", "peak memory", "proof", "verify", "pk", "vk"];
-    let mut rows = vec![headings.map(str::to_owned).to_vec()];
-    if before.is_some() {
-        rows[0].push("prove, against".to_owned());
-    }
-    for r in results {
-        let time = |key: &str| r[key].as_f64().map_or("-".to_owned(), seconds);
-        let size = |key: &str| r[key].as_u64().map_or("-".to_owned(), bytes);
-        let mut row = vec![r["name"].as_str().unwrap_or_default().to_owned(), r["threads"].to_string()];
-        row.extend([time("setup_seconds"), time("prove_seconds"), size("peak_rss_bytes"), size("proof_bytes")]);
-        row.extend([time("verify_seconds"), size("pk_bytes"), size("vk_bytes")]);
-        if let Some(before) = before {
-            row.push(ratio(r, before).map_or("-".to_owned(), |x| format!("{x:.2}x")));
-        }
-        rows.push(row);
-    }
-    let widths: Vec<usize> = (0..rows[0].len()).map(|c| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
-    for row in &rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &w)| format!("{cell:<w$}")).collect();
-        ui.line(cells.join("  ").trim_end());
-    }
-    if ui.verbose {
-        for r in results {
-            ui.line(format!("{} with {} thread(s): {}", r["name"].as_str().unwrap_or_default(), r["threads"], r["phases"]));
-        }
-    }
-}
-
-/// Proving time relative to the same model and thread count in earlier results.
-fn ratio(result: &Value, before: &[Value]) -> Option<f64> {
-    let old = before.iter().find(|b| b["name"] == result["name"] && b["threads"] == result["threads"])?;
-    Some(result["prove_seconds"].as_f64()? / old["prove_seconds"].as_f64()?)
 }

@@ -18,6 +18,10 @@ pub enum Attr<'a> {
     Ints(&'a [i64]),
     /// One float.
     Float(f32),
+    /// Several floats.
+    Floats(&'a [f32]),
+    /// Several strings.
+    Texts(&'a [&'a str]),
 }
 
 /// A protobuf message under construction.
@@ -138,6 +142,11 @@ impl Writer {
         self.floats(name, shape, &values)
     }
 
+    /// The generator of the weights.
+    pub fn random(&mut self) -> &mut SplitMix64 {
+        &mut self.random
+    }
+
     /// A node with one output, whose name is returned.
     pub fn node(&mut self, op: &str, inputs: &[&str], attributes: &[(&str, Attr<'_>)]) -> String {
         let output = format!("{}_{}", op.to_lowercase(), self.nodes);
@@ -147,6 +156,11 @@ impl Writer {
 
     /// A node with named outputs.
     pub fn node_to(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attr<'_>)]) {
+        self.node_of("", op, inputs, outputs, attributes);
+    }
+
+    /// A node of an operator set other than the default one (`""`).
+    pub fn node_of(&mut self, domain: &str, op: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, Attr<'_>)]) {
         let mut node = Message::default();
         for input in inputs {
             node.text(1, input);
@@ -155,6 +169,9 @@ impl Writer {
             node.text(2, output);
         }
         node.text(3, &format!("{}_{}", op.to_lowercase(), self.nodes)).text(4, op);
+        if !domain.is_empty() {
+            node.text(7, domain);
+        }
         for (name, value) in attributes {
             let mut attribute = Message::default();
             attribute.text(1, name);
@@ -167,6 +184,18 @@ impl Writer {
                     }
                     attribute.int(20, 7)
                 }
+                Attr::Floats(xs) => {
+                    for x in *xs {
+                        attribute.float(7, *x);
+                    }
+                    attribute.int(20, 6)
+                }
+                Attr::Texts(xs) => {
+                    for x in *xs {
+                        attribute.text(9, x);
+                    }
+                    attribute.int(20, 8)
+                }
             };
             node.message(5, &attribute);
         }
@@ -174,11 +203,12 @@ impl Writer {
         self.nodes += 1;
     }
 
-    /// The model's bytes, at opset 20.
+    /// The model's bytes, at opset 20 (and 3 of the classical operators).
     pub fn finish(self) -> Vec<u8> {
-        let (mut opset, mut model) = (Message::default(), Message::default());
+        let (mut opset, mut classical, mut model) = (Message::default(), Message::default(), Message::default());
         opset.text(1, "").int(2, 20);
-        model.int(1, 9).text(2, "zktorch bench").message(7, &self.graph).message(8, &opset);
+        classical.text(1, "ai.onnx.ml").int(2, 3);
+        model.int(1, 9).text(2, "zktorch bench").message(7, &self.graph).message(8, &opset).message(8, &classical);
         model.0
     }
 }

@@ -1,7 +1,7 @@
 use super::verify::statement_lines;
 use super::{fidelity_lines, phase_text, setup};
 use crate::args;
-use crate::memory::peak_rss_bytes;
+use crate::process::peak_rss_bytes;
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;

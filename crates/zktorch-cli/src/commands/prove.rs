@@ -1,6 +1,6 @@
 use super::{phase_text, preview, visibility_name};
 use crate::args;
-use crate::memory::peak_rss_bytes;
+use crate::process::peak_rss_bytes;
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;

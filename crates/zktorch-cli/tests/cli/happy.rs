@@ -160,14 +160,34 @@ fn benchmarks_report_the_stable_fields() {
     let world = World::new();
     let done = world.run("bench mlp --threads 1 --json").succeeded();
     let list = done.json();
-    let fields = "name threads setup_seconds prove_seconds phases peak_rss_bytes proof_bytes verify_seconds pk_bytes vk_bytes";
-    for field in fields.split(' ') {
-        assert!(!list[0][field].is_null() || field == "peak_rss_bytes", "{field}: {list}");
+    let fields = "name threads compile_seconds setup_seconds prove_seconds process_seconds phases proof_bytes verify_seconds pk_bytes vk_bytes \
+        parameters cells lookups";
+    for field in fields.split_whitespace() {
+        assert!(!list[0][field].is_null(), "{field}: {list}");
     }
     assert_eq!(list[0]["threads"], 1);
+    for phase in ["witness", "commit", "opening"] {
+        assert!(list[0]["phases"][phase].as_f64().is_some_and(|t| t > 0.0), "{phase}: {list}");
+    }
+    // Where the system tells: phases are parts of the whole, and one thread cannot be busier than one core.
+    if let (Some(peak), Some(cells)) = (list[0]["peak_rss_bytes"].as_f64(), list[0]["cells"].as_f64()) {
+        assert_eq!(list[0]["peak_bytes_per_cell"].as_f64(), Some(peak / cells));
+        assert!(list[0]["phase_peak_bytes"]["commit"].as_f64().is_some_and(|p| p > 0.0 && p <= peak), "{list}");
+    }
+    assert!(list[0]["utilisation"].as_f64().is_none_or(|u| u < 1.1), "{list}");
     world.write("before.json", &done.stdout);
     let table = world.run("bench mlp --threads 1 --against before.json").succeeded().stdout;
-    assert!(table.contains('x') && table.contains("against"), "{table}");
+    assert!(table.contains("new / old:") && table.contains("1.00x"), "{table}");
+}
+
+#[test]
+fn named_models_can_be_had_as_files() {
+    let world = World::new();
+    world.run("bench trees lenet5 --export .").succeeded();
+    let report = world.run("check trees.onnx --json").succeeded().json();
+    assert_eq!(report["supported"], true);
+    let report = world.run("check lenet5.onnx --json").succeeded().json();
+    assert_eq!(report["parameters"], 61_706);
 }
 
 #[test]

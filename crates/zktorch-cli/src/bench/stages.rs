@@ -1,0 +1,128 @@
+//! The stages of a measurement, each in a process of its own that leaves its files to the next.
+
+use super::models;
+use crate::args::{self, Stage};
+use crate::commands::dims;
+use crate::process::{cpu_seconds, peak_rss_bytes, reset_peak};
+use crate::ui::Ui;
+use crate::{Failure, Outcome};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::time::Instant;
+use zktorch::{Model, OnnxModel, Options, Proof, ProvingKey, ReferenceString, VerifyingKey, container};
+
+/// `zktorch bench-one`, hidden.
+pub fn bench_one(args: &args::BenchOne, ui: &Ui) -> Result<Outcome, Failure> {
+    let value = match args.stage {
+        Stage::Prepare => prepare(args)?,
+        Stage::Prove => prove(&args.dir)?,
+        Stage::Verify => verify(&args.dir)?,
+    };
+    ui.result(&value);
+    ui.line(value.to_string());
+    Ok(Outcome::Done)
+}
+
+/// Inputs that a model is calibrated on; the first is the one that is proved.
+const SAMPLES: u64 = 4;
+
+fn prepare(args: &args::BenchOne) -> Result<Value, Failure> {
+    let path = match models::named(&args.model) {
+        Some(onnx) => {
+            let path = args.dir.join("model.onnx");
+            container::write_atomic(&path, &onnx)?;
+            path
+        }
+        None => args.model.clone().into(),
+    };
+    let began = Instant::now();
+    let onnx = OnnxModel::read(&path, &dims(&args.dims))?;
+    let samples: Vec<_> = (0..SAMPLES).map(|seed| models::inputs(&onnx.inputs(), seed)).collect();
+    let model = onnx.compile_on(&samples, &Options::default())?;
+    drop(onnx);
+    let compile_seconds = began.elapsed().as_secs_f64();
+    let model_bytes = model.write(&args.dir.join("model.zkt"))?;
+    // A fresh string: benchmarks leave nothing in the user's cache, and its cost is no part of set-up.
+    let size_log2 = model.required_srs_size()?.next_power_of_two().trailing_zeros();
+    let srs = ReferenceString::generate(size_log2);
+    let began = Instant::now();
+    let (pk, vk) = zktorch::setup(&model, &srs)?;
+    let setup_seconds = began.elapsed().as_secs_f64();
+    let (pk_bytes, vk_bytes) = zktorch::write_keys((&pk, &args.dir.join("pk")), (&vk, &args.dir.join("vk")))?;
+    let report = &model.compiled().report;
+    Ok(json!({
+        "compile_seconds": compile_seconds,
+        "setup_seconds": setup_seconds,
+        "srs_log2": size_log2,
+        "model_bytes": model_bytes,
+        "pk_bytes": pk_bytes,
+        "vk_bytes": vk_bytes,
+        "parameters": report.parameters,
+        "cells": report.cells,
+        "lookups": report.lookups,
+        "activation_bits": report.activation_bits,
+    }))
+}
+
+/// Peak memory of each phase.
+struct Peaks {
+    phases: Map<String, Value>,
+    current: Option<&'static str>,
+    total: Option<u64>,
+}
+
+impl Peaks {
+    /// The phase that runs ends, `next` begins.
+    fn turn(&mut self, next: Option<&'static str>) {
+        let peak = peak_rss_bytes();
+        self.total = self.total.max(peak);
+        if let (Some(name), Some(peak)) = (self.current, peak) {
+            self.phases.insert(name.to_owned(), json!(peak));
+        }
+        self.current = next;
+        reset_peak();
+    }
+}
+
+fn prove(dir: &Path) -> Result<Value, Failure> {
+    let model = Model::read(&dir.join("model.zkt"))?;
+    let key = ProvingKey::read(&dir.join("pk"))?;
+    let inputs = models::inputs(&model.inputs(), 0);
+    let mut peaks = Peaks { phases: Map::new(), current: Some("reading"), total: None };
+    let (began, busy) = (Instant::now(), cpu_seconds());
+    let proved = zktorch::prove(&model, &key, &inputs, &mut |phase| peaks.turn(Some(phase)))?;
+    let prove_seconds = began.elapsed().as_secs_f64();
+    let cpu = busy.and_then(|before| Some(cpu_seconds()? - before));
+    peaks.turn(None);
+    let proof_bytes = proved.proof.write(&dir.join("proof"))?;
+    let phases: Map<_, _> = proved.phases.iter().map(|(n, t)| ((*n).to_owned(), json!(t.as_secs_f64()))).collect();
+    let threads = rayon::current_num_threads();
+    Ok(json!({
+        "threads": threads,
+        "prove_seconds": prove_seconds,
+        "phases": phases,
+        "cpu_seconds": cpu,
+        "utilisation": cpu.map(|c| c / (prove_seconds * threads as f64)),
+        "peak_rss_bytes": peaks.total.max(peak_rss_bytes()),
+        "phase_peak_bytes": peaks.phases,
+        "proof_bytes": proof_bytes,
+    }))
+}
+
+fn verify(dir: &Path) -> Result<Value, Failure> {
+    let began = Instant::now();
+    let vk = VerifyingKey::read(&dir.join("vk"))?;
+    let read_seconds = began.elapsed().as_secs_f64();
+    let proof = Proof::read(&dir.join("proof"))?;
+    let began = Instant::now();
+    let result = zktorch::verify(&vk, &proof);
+    let verify_seconds = began.elapsed().as_secs_f64();
+    match result {
+        Ok(_) => Ok(json!({ "verify_seconds": verify_seconds, "vk_read_seconds": read_seconds })),
+        Err(rejection) => Err(Failure::Usage {
+            code: "E0906",
+            message: format!("the proof does not verify: {rejection}"),
+            help: "please report this model".to_owned(),
+        }),
+    }
+}
