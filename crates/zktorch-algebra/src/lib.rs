@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`field`] | integers to field elements, hashing, canonical encoding, batch inversion |
 //! | [`mle`] | multilinear extensions as tables of field elements |
+//! | [`table`] | passes over tables of scalars: rounds of a sumcheck, layers of fractions |
 //! | [`small`] | inner products of signed integers with field elements, reduced lazily |
 //! | [`msm`] | multi-scalar multiplication in G1: small signed scalars, full-width scalars, fixed bases |
 //! | [`curve`] | canonical point encodings, hashing to G1 |
@@ -28,6 +29,7 @@ pub mod mle;
 pub mod msm;
 mod par;
 pub mod small;
+pub mod table;
 
 pub use ark_bn254::Fr;
 use ark_bn254::{g1, g2};

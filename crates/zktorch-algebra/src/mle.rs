@@ -3,9 +3,10 @@
 use ark_ff::{AdditiveGroup, Field};
 
 use crate::{
-    Fr, limbs,
+    Fr,
     par::{self, THRESHOLD},
     small,
+    table::{self, split},
 };
 
 /// `[eq(point, i)]_{i < 2^n}`, where bit `n-1-k` of `i` pairs with `point[k]`. One multiplication per two entries.
@@ -15,17 +16,12 @@ pub fn eq_table(point: &[Fr]) -> Vec<Fr> {
 
 /// `[scale · eq(point, i)]_{i < 2^n}`.
 pub fn eq_table_scaled(point: &[Fr], scale: Fr) -> Vec<Fr> {
-    let mut table = vec![Fr::ZERO; 1 << point.len()];
+    let mut table = table::zeros(1 << point.len());
     table[0] = scale;
     let mut len = 1;
     for x in point.iter().rev() {
         let (low, rest) = table.split_at_mut(len);
-        par::chunks_mut_pair(low, &mut rest[..len], THRESHOLD / 2, |low, high| {
-            for (l, h) in low.iter_mut().zip(high) {
-                *h = *l * x;
-                *l = limbs::sub(l, h);
-            }
-        });
+        par::chunks_mut_pair(low, &mut rest[..len], THRESHOLD / 2, |low, high| split(low, high, x));
         len *= 2;
     }
     table
@@ -99,11 +95,7 @@ pub fn bind_top(table: &mut Vec<Fr>, r: Fr) {
     let half = table.len() / 2;
     assert!(half > 0 && table.len() == 2 * half, "a table without variables cannot be bound");
     let (low, high) = table.split_at_mut(half);
-    par::chunks_mut_pair(low, high, THRESHOLD / 2, |low, high| {
-        for (l, h) in low.iter_mut().zip(high) {
-            *l = limbs::add(l, &(r * limbs::sub(h, l)));
-        }
-    });
+    par::chunks_mut_pair(low, high, THRESHOLD / 2, |low, high| table::bind(low, high, &r));
     table.truncate(half);
 }
 

@@ -15,6 +15,8 @@
 use crate::claims::{Weight, index_bits};
 use ark_ff::{AdditiveGroup, Field};
 use std::collections::HashMap;
+#[cfg(feature = "prover")]
+use zktorch_algebra::table::add_scaled;
 use zktorch_algebra::{Fr, mle::sum_of_eq_below};
 use zktorch_program::Axis;
 
@@ -138,6 +140,10 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
     scale * states.get(&full).copied().unwrap_or(Fr::ZERO)
 }
 
+/// Runs of weights that are long enough for vector instructions.
+#[cfg(feature = "prover")]
+const RUN: usize = 64;
+
 /// Adds `scale · K` to a table that starts at cell `base` of the vector.
 #[cfg(feature = "prover")]
 pub fn scatter(offset: usize, axes: &[(Axis, Weight)], scale: Fr, base: usize, out: &mut [Fr]) {
@@ -161,9 +167,7 @@ pub fn scatter(offset: usize, axes: &[(Axis, Weight)], scale: Fr, base: usize, o
         if big.0 % small.0 == 0 && merged < big.1.len() * small.1.len() {
             let mut table = vec![Fr::ZERO; merged];
             for (i, a) in big.1.iter().enumerate() {
-                for (j, b) in small.1.iter().enumerate() {
-                    table[i * ratio + j] += *a * b;
-                }
+                add_scaled(&mut table[i * ratio..], &small.1, a);
             }
             tables[d] = (small.0, table);
             tables.remove(d + 1);
@@ -172,9 +176,24 @@ pub fn scatter(offset: usize, axes: &[(Axis, Weight)], scale: Fr, base: usize, o
             d += 1;
         }
     }
+    // Short neighbouring runs become one, which is added many times.
+    while let [.., outer, big, small] = &tables[..]
+        && outer.1.len() > 1
+        && small.0 == 1
+        && big.0 == small.1.len()
+        && small.1.len() < RUN
+    {
+        let mut table = vec![Fr::ZERO; big.1.len() * small.1.len()];
+        for (out, a) in table.chunks_mut(small.1.len()).zip(&big.1) {
+            add_scaled(out, &small.1, a);
+        }
+        tables.truncate(tables.len() - 2);
+        tables.push((1, table));
+    }
     fn add(out: &mut [Fr], at: usize, tables: &[(usize, Vec<Fr>)], w: Fr) {
         match tables.split_first() {
             None => out[at] += w,
+            Some(((1, table), [])) => add_scaled(&mut out[at..], table, &w),
             Some(((stride, table), [])) => {
                 for (i, t) in table.iter().enumerate() {
                     out[at + i * stride] += w * t;

@@ -4,11 +4,10 @@ use crate::sumcheck::{RoundProver, interpolate};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::{
-    Fr,
-    field::sub,
-    fr_from_i64, fr_from_i128,
+    Fr, fr_from_i64,
     mle::bind_top,
-    small::{SmallAccumulator, WideAccumulator, dot, dot_small},
+    small::{dot, dot_small},
+    table,
 };
 
 /// How a term over `m < rounds` variables joins a batch over more variables. It depends on the last `m` variables either way.
@@ -102,40 +101,34 @@ fn total(term: &Term<'_>) -> Fr {
 fn two_tables(a: &[Fr], b: &[Fr]) -> Vec<Fr> {
     let half = a.len() / 2;
     let ((a0, a1), (b0, b1)) = (a.split_at(half), b.split_at(half));
-    let (c0, c2) = chunks(half)
-        .map(|c| {
-            let (mut low, mut high) = (WideAccumulator::new(), WideAccumulator::new());
-            for i in c {
-                low.add(&a0[i], &b0[i]);
-                high.add(&sub(&a1[i], &a0[i]), &sub(&b1[i], &b0[i]));
-            }
-            (low.value(), high.value())
-        })
-        .reduce(|| (Fr::ZERO, Fr::ZERO), |x, y| (x.0 + y.0, x.1 + y.1));
+    let [c0, c2] = chunks(half)
+        .map(|c| table::product_ends([&a0[c.clone()], &a1[c.clone()]], [&b0[c.clone()], &b1[c]]))
+        .reduce(|| [Fr::ZERO; 2], |x, y| [x[0] + y[0], x[1] + y[1]]);
     vec![c0, Fr::ZERO, c2]
+}
+
+/// The cells of a range of padded integers, without the padding.
+fn present(cells: &[i64], range: std::ops::Range<usize>) -> &[i64] {
+    &cells[range.start.min(cells.len())..range.end.min(cells.len())]
 }
 
 /// The same for integers and a table.
 fn integers_and_table(cells: &[i64], b: &[Fr]) -> Vec<Fr> {
     let half = b.len() / 2;
     let (b0, b1) = b.split_at(half);
-    let cell = |i: usize| cells.get(i).copied().unwrap_or(0);
-    let (c0, c2) = chunks(half)
+    let [c0, c2] = chunks(half)
         .map(|c| {
-            let (mut low, mut high) = (SmallAccumulator::new(), SmallAccumulator::new());
-            let mut large = Fr::ZERO;
-            for i in c {
-                let (x, y) = (cell(i), cell(i + half));
-                low.add(x, &b0[i]);
-                let step = sub(&b1[i], &b0[i]);
-                match y.checked_sub(x) {
-                    Some(d) => high.add(d, &step),
-                    None => large += fr_from_i128(y as i128 - x as i128) * step,
-                }
-            }
-            (low.value(), high.value() + large)
+            let (x, y) = (present(cells, c.clone()), present(cells, c.start + half..c.end + half));
+            let (b0, b1) = (&b0[c.clone()], &b1[c]);
+            // Longer than y: padding begins there first.
+            let steps: Option<Vec<i64>> = x.iter().zip(y.iter().chain(std::iter::repeat(&0))).map(|(x, y)| y.checked_sub(*x)).collect();
+            let slope = |b: &[Fr]| match &steps {
+                Some(steps) => dot_small(steps, b),
+                None => dot_small(y, b) - dot_small(x, b),
+            };
+            [dot_small(x, b0), slope(b1) - slope(b0)]
         })
-        .reduce(|| (Fr::ZERO, Fr::ZERO), |x, y| (x.0 + y.0, x.1 + y.1));
+        .reduce(|| [Fr::ZERO; 2], |x, y| [x[0] + y[0], x[1] + y[1]]);
     vec![c0, Fr::ZERO, c2]
 }
 
@@ -143,6 +136,13 @@ fn integers_and_table(cells: &[i64], b: &[Fr]) -> Vec<Fr> {
 fn round_values(tables: &[Vec<Fr>]) -> Vec<Fr> {
     let half = tables[0].len() / 2;
     let d = tables.len();
+    if let [a, b, c] = tables {
+        let ([a0, b0, c0], [a1, b1, c1]) = ([a, b, c].map(|x| &x[..half]), [a, b, c].map(|x| &x[half..]));
+        return chunks(half)
+            .map(|r| table::product_values([a0, b0, c0].map(|x| &x[r.clone()]), [a1, b1, c1].map(|x| &x[r.clone()])))
+            .reduce(|| [Fr::ZERO; 4], |x, y| std::array::from_fn(|k| x[k] + y[k]))
+            .to_vec();
+    }
     let chunk = |c: std::ops::Range<usize>| {
         let mut sums = vec![Fr::ZERO; d + 1];
         let mut x = vec![Fr::ZERO; d];
@@ -178,25 +178,11 @@ fn round_values(tables: &[Vec<Fr>]) -> Vec<Fr> {
 
 /// Binds the first variable of integers that are padded to `2·half` values.
 fn bind_integers(cells: &[i64], half: usize, r: Fr) -> Vec<Fr> {
-    let cell = |i: usize| cells.get(i).copied().unwrap_or(0);
-    let mut out = Vec::with_capacity(half);
-    (0..half)
-        .into_par_iter()
-        .with_min_len(CHUNK)
-        .map(|i| {
-            let (x, y) = (cell(i), cell(i + half));
-            match y.checked_sub(x) {
-                Some(0) if x == 0 => Fr::ZERO,
-                Some(d) => {
-                    let mut sum = SmallAccumulator::new();
-                    sum.add(x, &Fr::ONE);
-                    sum.add(d, &r);
-                    sum.value()
-                }
-                None => fr_from_i64(x) + r * fr_from_i128(y as i128 - x as i128),
-            }
-        })
-        .collect_into_vec(&mut out);
+    let mut out = table::zeros(half);
+    out.par_chunks_mut(CHUNK).enumerate().for_each(|(c, out)| {
+        let (from, to) = (c * CHUNK, c * CHUNK + out.len());
+        table::bind_integers(present(cells, from..to), present(cells, from + half..to + half), &r, out);
+    });
     out
 }
 

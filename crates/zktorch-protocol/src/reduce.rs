@@ -134,6 +134,10 @@ mod prover {
     use super::*;
     use crate::product::{Batch, Join, Term};
     use rayon::prelude::*;
+    use zktorch_algebra::{
+        mle::{eq_table, eq_table_scaled},
+        table,
+    };
 
     pub(super) fn state<'a>(groups: &[Group], witness: Option<Witness<'a>>, rounds: usize) -> Option<Batch<'a>> {
         let witness = witness?;
@@ -150,19 +154,24 @@ mod prover {
         Some(Batch::new(terms, rounds, 2, Join::Constant))
     }
 
+    /// log2 of the cells that get their weights at a time.
+    const RUN_BITS: usize = 11;
+
     /// A claim with its power of `ρ`.
     type Weighted<'c> = &'c (Fr, Claim);
 
     /// The table of `Σ_j ρ^j K_j`. Claims whose windows overlap are added by one thread, others in parallel.
     fn kernel_table(group: &Group) -> Vec<Fr> {
-        let mut table = vec![Fr::ZERO; 1 << group.bits];
+        let mut table = table::zeros(1 << group.bits);
         let end = |c: &Claim| c.offset + c.axes.iter().map(|(a, _)| (a.size - 1) * a.stride).sum::<usize>() + 1;
         // Large runs with a single equality table (lookups over whole regions) span many tensors: first, each in parallel.
         let is_run = |c: &Claim| matches!(c.axes.as_slice(), [(a, Weight::Eq(_))] if a.stride == 1 && a.size >= 1 << 12);
         for (w, c) in group.claims.iter().filter(|(_, c)| is_run(c)) {
             let (axis, Weight::Eq(point)) = (&c.axes[0].0, &c.axes[0].1) else { continue };
-            let weights = zktorch_algebra::mle::eq_table_scaled(point, *w);
-            table[c.offset..c.offset + axis.size].par_iter_mut().zip(&weights).with_min_len(1 << 12).for_each(|(t, w)| *t += w);
+            let (high, low) = point.split_at(point.len().saturating_sub(RUN_BITS));
+            let (high, low) = (eq_table_scaled(high, *w), eq_table(low));
+            let runs = table[c.offset..c.offset + axis.size].par_chunks_mut(low.len()).zip(&high);
+            runs.for_each(|(run, weight)| table::add_scaled(run, &low, weight));
         }
         let mut rest: Vec<&(Fr, Claim)> = group.claims.iter().filter(|(_, c)| !is_run(c)).collect();
         rest.sort_by_key(|(_, c)| c.offset);

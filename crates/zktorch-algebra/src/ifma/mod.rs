@@ -23,13 +23,36 @@
 
 #![allow(dead_code, unused_imports, reason = "kernels take what they need of a complete set of operations")]
 
+/// Defines functions that run in a copy compiled for the instructions; the token says that the processor has them.
+#[cfg(target_arch = "x86_64")]
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident($ifma:ident $(, $arg:ident: $type:ty)*) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$doc])*
+        $vis fn $name($ifma: crate::ifma::Ifma $(, $arg: $type)*) $(-> $result)? {
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+            fn compiled($ifma: crate::ifma::Ifma $(, $arg: $type)*) $(-> $result)? $body
+            // SAFETY: the token says that the processor has the instructions, which is all that the function asks for.
+            #[allow(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+            unsafe {
+                compiled($ifma $(, $arg)*)
+            }
+        }
+    )*};
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use kernels;
+
 #[cfg(target_arch = "x86_64")]
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod products;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use packed::{Element, Lazy, Packed, words};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use products::{BLOCK, Products};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use vector::{U64x8, prefetch};
 

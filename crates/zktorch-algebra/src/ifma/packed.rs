@@ -331,7 +331,65 @@ impl<C: MontConfig<4>> Packed<C> {
         Self::redc(ifma, t)
     }
 
-    /// Montgomery reduction of ten limbs below `2^61`: `t / 2^260`, below `t / 2^260 + p`.
+    /// Adds the limbs of `self·b`, nine terms below `2^52` to each of ten.
+    #[inline(always)]
+    pub(crate) fn product_into(self, b: Self, sum: &mut [U64x8; 10]) {
+        for (i, a) in self.limbs.into_iter().enumerate() {
+            for (j, b) in b.limbs.into_iter().enumerate() {
+                sum[i + j] = sum[i + j].madd_lo(a, b);
+                sum[i + j + 1] = sum[i + j + 1].madd_hi(a, b);
+            }
+        }
+    }
+
+    /// `a·b + c·d`, divided by `2^260`. With bounds `A·p` to `D·p` below `(0.0119·(A·B + C·D) + 1)·p`.
+    #[inline(always)]
+    pub(crate) fn sum_of_products(ifma: Ifma, [a, b, c, d]: [Self; 4]) -> Self {
+        let mut limbs = [U64x8::zero(ifma); 10];
+        a.product_into(b, &mut limbs);
+        c.product_into(d, &mut limbs);
+        Self::redc(ifma, limbs)
+    }
+
+    /// `(low·u + high·v) / 2^52` for vectors of integers below `2^52` and constants below `p`. Below `3p`.
+    #[inline(always)]
+    pub(crate) fn of_integers(ifma: Ifma, [u, v]: [U64x8; 2], [low, high]: [Self; 2]) -> Self {
+        let zero = U64x8::zero(ifma);
+        let mut t = [zero; 6];
+        for (x, constant) in [(u, low), (v, high)] {
+            for (i, limb) in constant.limbs.into_iter().enumerate() {
+                t[i] = t[i].madd_lo(x, limb);
+                t[i + 1] = t[i + 1].madd_hi(x, limb);
+            }
+        }
+        let p = const { Constants::<C>::P }.map(|l| U64x8::splat(ifma, l));
+        let q = zero.madd_lo(t[0], U64x8::splat(ifma, const { Constants::<C>::INVERSE }));
+        for i in 0..5 {
+            t[i] = t[i].madd_lo(q, p[i]);
+            t[i + 1] = t[i + 1].madd_hi(q, p[i]);
+        }
+        Lazy(Self::of([t[1].add(t[0].shr::<52>()), t[2], t[3], t[4], t[5]])).carry(ifma)
+    }
+
+    /// Words of the first and of the second elements of eight pairs.
+    #[inline(always)]
+    pub(crate) fn load_pairs(ifma: Ifma, pairs: [&[Element<C>; 2]; 8]) -> [[U64x8; 4]; 2] {
+        let [a, b, c, d, e, f, g, h] = U64x8::transpose(pairs.map(|two| U64x8::load(ifma, words(two))));
+        [[a, b, c, d], [e, f, g, h]]
+    }
+
+    /// Writes eight pairs of canonical values.
+    #[inline(always)]
+    pub(crate) fn store_pairs(first: Self, second: Self, pairs: &mut [[Element<C>; 2]; 8]) {
+        let ([a, b, c, d], [e, f, g, h]) = (first.to_words(), second.to_words());
+        for (two, row) in pairs.iter_mut().zip(U64x8::transpose([a, b, c, d, e, f, g, h])) {
+            let [a, b, c, d, e, f, g, h] = row.to_array();
+            two[0] = Element::<C>::new_unchecked(BigInt([a, b, c, d]));
+            two[1] = Element::<C>::new_unchecked(BigInt([e, f, g, h]));
+        }
+    }
+
+    /// Montgomery reduction of ten limbs below `2^63`: `t / 2^260`, below `t / 2^260 + p`.
     #[inline(always)]
     pub(crate) fn redc(ifma: Ifma, mut t: [U64x8; 10]) -> Self {
         let zero = U64x8::zero(ifma);

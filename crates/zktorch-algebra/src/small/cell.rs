@@ -34,7 +34,7 @@ cells!(i8, i16, i32, i64);
 
 /// Least `b` with all values in `[-2^b, 2^b)`, or a bound of it that the type gives.
 #[inline(always)]
-pub(super) fn bit_length<C: Cell>(values: &[C]) -> u32 {
+pub(crate) fn bit_length<C: Cell>(values: &[C]) -> u32 {
     if C::BITS <= 16 {
         return C::BITS - 1;
     }

@@ -13,9 +13,10 @@ use ark_ff::AdditiveGroup;
 use crate::{
     Fr,
     field::{from_montgomery_wide, reduce_limbs},
-    mle, par,
+    mle, par, table,
 };
 pub use cell::Cell;
+pub(crate) use cell::bit_length;
 use digits::Columns;
 
 /// `Σ integer·scalar`, lazily reduced.
@@ -138,11 +139,7 @@ impl WideAccumulator {
 
 /// `Σ a[i]·b[i]` over the shorter length, with one reduction.
 pub fn dot(a: &[Fr], b: &[Fr]) -> Fr {
-    let mut sum = WideAccumulator::new();
-    for (a, b) in a.iter().zip(b) {
-        sum.add(a, b);
-    }
-    sum.value()
+    table::dot(a, b)
 }
 
 /// `Σ values[i]·weights[i]` over the shorter length.

@@ -9,7 +9,7 @@ use crate::claims::{Vector, Weight};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::small::SmallAccumulator;
-use zktorch_algebra::{Fr, fr_from_i64, mle, small};
+use zktorch_algebra::{Fr, fr_from_i64, mle, small, table};
 use zktorch_program::{Axis, Table};
 
 pub(super) use super::tree::Tree;
@@ -142,7 +142,12 @@ impl<'a> Leaves<'a> {
 
     /// Switches from `q` to `p + λ q`. One multiplication per table row.
     pub fn combine(&mut self, lambda: Fr) {
-        self.rows = Some(self.prover.rows.iter().map(|rows| rows.par_iter().map(|q| Fr::ONE + lambda * q).collect()).collect());
+        let combined = |rows: &Vec<Fr>| {
+            let mut out = vec![Fr::ONE; rows.len()];
+            out.par_chunks_mut(1 << CHUNK_BITS).zip(rows.par_chunks(1 << CHUNK_BITS)).for_each(|(o, q)| table::add_scaled(o, q, &lambda));
+            out
+        };
+        self.rows = Some(self.prover.rows.iter().map(combined).collect());
         self.lambda = Some(lambda);
     }
 

@@ -12,9 +12,7 @@
 use crate::sumcheck::RoundProver;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
-use zktorch_algebra::field::{add as plus, sub};
-use zktorch_algebra::small::WideAccumulator;
-use zktorch_algebra::{Fr, batch_inverse, mle};
+use zktorch_algebra::{Fr, batch_inverse, mle, table};
 
 /// log2 of the number of nodes of a chunk after a regrouping.
 const NODE_BITS: usize = super::prover::CHUNK_BITS - 1;
@@ -187,38 +185,18 @@ fn add(a: [Fr; 2], b: [Fr; 2]) -> [Fr; 2] {
 impl Chunk {
     /// `Σ_y eq[y] · κ h(y, ·)` at 0 and its leading coefficient; entries `4y..4y+4` belong to nodes `2y` and `2y + 1`.
     fn ends(&self, eq: &[Fr]) -> [Fr; 2] {
-        let (mut zero, mut infinity) = (WideAccumulator::new(), WideAccumulator::new());
-        let a = self.a.as_chunks::<4>().0;
         if self.b.is_empty() {
-            for (a, e) in a.iter().zip(eq) {
-                zero.add(e, &(a[0] * a[1]));
-                infinity.add(e, &(sub(&a[2], &a[0]) * sub(&a[3], &a[1])));
-            }
             // The weights sum to 1.
-            return [zero.value() - Fr::ONE, infinity.value()];
+            let [zero, infinity] = table::layer_ends(&self.a, None, eq);
+            return [zero - Fr::ONE, infinity];
         }
-        let b = self.b.as_chunks::<4>().0;
-        for ((a, b), e) in a.iter().zip(b).zip(eq) {
-            zero.add(e, &plus(&(a[0] * a[1]), &(b[0] * b[1])));
-            let slopes = plus(&(sub(&a[2], &a[0]) * sub(&a[3], &a[1])), &(sub(&b[2], &b[0]) * sub(&b[3], &b[1])));
-            infinity.add(e, &slopes);
-        }
-        [zero.value(), infinity.value()]
+        table::layer_ends(&self.a, Some(&self.b), eq)
     }
 
     /// Binds the least significant variable of the nodes.
     fn bind(&mut self, r: Fr) {
-        for v in [&mut self.a, &mut self.b] {
-            let half = v.len() / 2;
-            for i in (0..half).step_by(2) {
-                if let Some(&[a0, a1, b0, b1]) = v.get(2 * i..2 * i + 4).and_then(|c| c.first_chunk::<4>()) {
-                    let [c0, c1] = [plus(&a0, &(r * sub(&b0, &a0))), plus(&a1, &(r * sub(&b1, &a1)))];
-                    v[i] = c0;
-                    v[i + 1] = c1;
-                }
-            }
-            v.truncate(half);
-        }
+        table::bind_pairs(&mut self.a, &r);
+        table::bind_pairs(&mut self.b, &r);
     }
 }
 

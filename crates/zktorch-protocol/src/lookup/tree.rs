@@ -4,8 +4,7 @@ use super::prover::{CHUNK_BITS, Leaves, LookupProver};
 use super::round::{Chunk, Form, LayerSumcheck};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
-use zktorch_algebra::Fr;
-use zktorch_algebra::field::add;
+use zktorch_algebra::{Fr, table};
 
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
@@ -52,17 +51,14 @@ struct Fractions {
 impl Fractions {
     /// `1/q_0 + 1/q_1` for each pair.
     fn units(q: &[Fr]) -> Fractions {
-        let pairs = q.as_chunks::<2>().0;
-        Fractions { p: pairs.iter().map(|q| add(&q[0], &q[1])).collect(), q: pairs.iter().map(|q| q[0] * q[1]).collect() }
+        let (p, q) = table::unit_fraction_sums(q);
+        Fractions { p, q }
     }
 
     /// `p_0/q_0 + p_1/q_1` for each pair; a missing sibling is 0/1.
     fn sums(&self) -> Fractions {
-        let (p, p_rest) = self.p.as_chunks::<2>();
-        let (q, q_rest) = self.q.as_chunks::<2>();
-        let numerators = p.iter().zip(q).map(|(p, q)| add(&(p[0] * q[1]), &(p[1] * q[0])));
-        let denominators = q.iter().map(|q| q[0] * q[1]);
-        Fractions { p: numerators.chain(p_rest.iter().copied()).collect(), q: denominators.chain(q_rest.iter().copied()).collect() }
+        let (p, q) = table::fraction_sums(&self.p, &self.q);
+        Fractions { p, q }
     }
 }
 
@@ -111,23 +107,23 @@ impl Tree<'_> {
             runs.chunks(per_chunk).map(|runs| runs.iter().map(|r| (&r.p[..], &r.q[..])).collect()).collect()
         };
         let empty = Form::Fractions.empty(lambda);
-        let chunks = parts.into_par_iter().map(|parts| {
-            let nodes = parts.iter().flat_map(|(p, q)| p.iter().zip(*q));
-            Chunk::of_fractions(nodes, lambda, size, empty)
-        });
+        let chunks = parts.into_par_iter().map(|parts| Chunk::of_fractions(&parts, lambda, size, empty));
         LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda)
     }
 }
 
 impl Chunk {
-    /// From the children in order.
-    fn of_fractions<'a>(mut children: impl Iterator<Item = (&'a Fr, &'a Fr)>, lambda: Fr, size: usize, empty: [[Fr; 2]; 2]) -> Chunk {
+    /// From the children in order, in runs of one length; only the last run may be shorter.
+    fn of_fractions(parts: &[(&[Fr], &[Fr])], lambda: Fr, size: usize, empty: [[Fr; 2]; 2]) -> Chunk {
         let mut chunk = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size) };
-        while let Some((p0, q0)) = children.next() {
-            // A missing sibling is 0/1.
-            let (p1, q1) = children.next().unwrap_or((&Fr::ZERO, &Fr::ONE));
-            chunk.a.extend([add(p0, &(lambda * q0)), *q1]);
-            chunk.b.extend([*p1, *q0]);
+        if parts.first().is_some_and(|(p, _)| p.len() % 2 == 1) {
+            // Runs of a single node: siblings lie in neighbouring runs.
+            let (p, q): (Vec<&[Fr]>, Vec<&[Fr]>) = parts.iter().copied().unzip();
+            table::fraction_nodes(&p.concat(), &q.concat(), &lambda, &mut chunk.a, &mut chunk.b);
+        } else {
+            for (p, q) in parts {
+                table::fraction_nodes(p, q, &lambda, &mut chunk.a, &mut chunk.b);
+            }
         }
         chunk.pad(size, empty);
         chunk

@@ -1,0 +1,336 @@
+//! Passes over tables of scalars: what a sumcheck's prover does in a round, and the layers of a tree of fractions.
+//!
+//! All run on the calling thread; callers cut tables into chunks that stay in a cache. Results are reduced scalars, the same whatever
+//! instructions the processor has. Per entry, on a processor with AVX-512 IFMA: a multiplication costs about 3 ns.
+
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+
+use ark_ff::{AdditiveGroup, Field};
+
+use crate::small::{Cell, WideAccumulator};
+use crate::{Fr, fr_from_i64, fr_from_i128, limbs};
+
+/// What fills vectors, and what is left: whole blocks of `N` entries, and the number of entries in them.
+#[cfg(target_arch = "x86_64")]
+fn whole<const N: usize>(n: usize) -> usize {
+    n / N * N
+}
+
+/// `n` zeros. A long table comes from the system as pages that do not exist before somebody writes to them, so that the threads that fill
+/// it share the work.
+pub fn zeros(n: usize) -> Vec<Fr> {
+    const _: () = assert!(size_of::<Fr>() == 32 && align_of::<Fr>() == align_of::<u64>());
+    // A vector of integers is asked for zeroed memory, one of scalars would be written.
+    let mut words = std::mem::ManuallyDrop::new(vec![0u64; 4 * n]);
+    if words.capacity() != 4 * n {
+        drop(std::mem::ManuallyDrop::into_inner(words));
+        return vec![Fr::ZERO; n];
+    }
+    // SAFETY: a scalar is exactly four words of the same alignment, zero words are the scalar zero, and length and capacity are `4n` words.
+    #[expect(unsafe_code, reason = "the same memory as another type of the same layout")]
+    unsafe {
+        Vec::from_raw_parts(words.as_mut_ptr().cast(), n, n)
+    }
+}
+
+/// `out[i] += factor·x[i]` over the shorter length.
+pub fn add_scaled(out: &mut [Fr], x: &[Fr], factor: &Fr) {
+    let n = out.len().min(x.len());
+    let (mut out, mut x) = (&mut out[..n], &x[..n]);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        ifma::add_scaled(ifma, out.as_chunks_mut().0, x.as_chunks().0, factor);
+        (out, x) = (&mut out[whole::<8>(n)..], &x[whole::<8>(n)..]);
+    }
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = limbs::add(out, &(*factor * x));
+    }
+}
+
+/// Binds a variable: `low[i] += r·(high[i] - low[i])`.
+///
+/// # Panics
+/// If the halves differ in length.
+pub fn bind(low: &mut [Fr], high: &[Fr], r: &Fr) {
+    assert_eq!(low.len(), high.len(), "two halves of a table");
+    let (mut low, mut high) = (low, high);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        let n = whole::<8>(low.len());
+        ifma::bind(ifma, low.as_chunks_mut().0, high.as_chunks().0, r);
+        (low, high) = (&mut low[n..], &high[n..]);
+    }
+    for (l, h) in low.iter_mut().zip(high) {
+        *l = limbs::add(l, &(*r * limbs::sub(h, l)));
+    }
+}
+
+/// Binds the last variable of a table of pairs: of each four entries `x, y, x', y'` it leaves `x + r·(x' - x)` and
+/// `y + r·(y' - y)`. Entries past the last four are dropped.
+pub fn bind_pairs(values: &mut Vec<Fr>, r: &Fr) {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        ifma::bind_pairs(ifma, values.as_chunks_mut().0, r);
+        done = whole::<16>(values.len()) / 2;
+    }
+    let half = values.len() / 4 * 2;
+    for i in (done..half).step_by(2) {
+        for j in [0, 1] {
+            let (low, high) = (values[2 * i + j], values[2 * i + 2 + j]);
+            values[i + j] = limbs::add(&low, &(*r * limbs::sub(&high, &low)));
+        }
+    }
+    values.truncate(half);
+}
+
+/// Splits a variable off an equality table: `high[i] = low[i]·x`, `low[i] -= high[i]`.
+pub(crate) fn split(low: &mut [Fr], high: &mut [Fr], x: &Fr) {
+    let (mut low, mut high) = (low, high);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        let n = whole::<8>(low.len().min(high.len()));
+        ifma::split(ifma, low.as_chunks_mut().0, high.as_chunks_mut().0, x);
+        (low, high) = (&mut low[n..], &mut high[n..]);
+    }
+    for (l, h) in low.iter_mut().zip(high) {
+        *h = *l * x;
+        *l = limbs::sub(l, h);
+    }
+}
+
+/// `Σ a[i]·b[i]` over the shorter length.
+pub(crate) fn dot(a: &[Fr], b: &[Fr]) -> Fr {
+    let n = a.len().min(b.len());
+    let (mut a, mut b) = (&a[..n], &b[..n]);
+    let mut vectors = Fr::ZERO;
+    #[cfg(target_arch = "x86_64")]
+    if n >= 8
+        && let Some(ifma) = crate::ifma::Ifma::get()
+    {
+        vectors = ifma::dot(ifma, a.as_chunks().0, b.as_chunks().0);
+        (a, b) = (&a[whole::<8>(n)..], &b[whole::<8>(n)..]);
+        if a.is_empty() {
+            return vectors;
+        }
+    }
+    let mut sum = WideAccumulator::new();
+    for (a, b) in a.iter().zip(b) {
+        sum.add(a, b);
+    }
+    vectors += sum.value();
+    vectors
+}
+
+/// `Σ a_0·b_0` and `Σ (a_1 - a_0)·(b_1 - b_0)`: the constant and the leading coefficient of a round of a product of two tables whose
+/// halves are `a_0, a_1` and `b_0, b_1`.
+///
+/// # Panics
+/// If the halves differ in length.
+pub fn product_ends(a: [&[Fr]; 2], b: [&[Fr]; 2]) -> [Fr; 2] {
+    let n = a[0].len();
+    assert!([a[1], b[0], b[1]].iter().all(|x| x.len() == n), "halves of two tables");
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let (mut done, mut ends) = (0, [Fr::ZERO; 2]);
+    #[cfg(target_arch = "x86_64")]
+    if n >= 8
+        && let Some(ifma) = crate::ifma::Ifma::get()
+    {
+        ends = ifma::product_ends(ifma, a.map(|x| x.as_chunks().0), b.map(|x| x.as_chunks().0));
+        done = whole::<8>(n);
+        if done == n {
+            return ends;
+        }
+    }
+    let (mut zero, mut infinity) = (WideAccumulator::new(), WideAccumulator::new());
+    for i in done..n {
+        zero.add(&a[0][i], &b[0][i]);
+        infinity.add(&limbs::sub(&a[1][i], &a[0][i]), &limbs::sub(&b[1][i], &b[0][i]));
+    }
+    [ends[0] + zero.value(), ends[1] + infinity.value()]
+}
+
+/// Sums over `i` of `Π_f (low_f[i] + k·(high_f[i] - low_f[i]))` for `k = 0..=3`: a round of a product of three tables.
+///
+/// # Panics
+/// If the halves differ in length.
+pub fn product_values(low: [&[Fr]; 3], high: [&[Fr]; 3]) -> [Fr; 4] {
+    let n = low[0].len();
+    assert!(low.iter().chain(&high).all(|x| x.len() == n), "halves of three tables");
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let (mut done, mut sums) = (0, [Fr::ZERO; 4]);
+    #[cfg(target_arch = "x86_64")]
+    if n >= 8
+        && let Some(ifma) = crate::ifma::Ifma::get()
+    {
+        let sixteen = Fr::from(16u64);
+        sums = ifma::product_values_3(ifma, low.map(|x| x.as_chunks().0), high.map(|x| x.as_chunks().0)).map(|s| s * sixteen);
+        done = whole::<8>(n);
+    }
+    for i in done..n {
+        let mut x = low.map(|t| t[i]);
+        let step: [Fr; 3] = std::array::from_fn(|f| limbs::sub(&high[f][i], &x[f]));
+        for (k, sum) in sums.iter_mut().enumerate() {
+            if k > 0 {
+                for (x, s) in x.iter_mut().zip(&step) {
+                    *x = limbs::add(x, s);
+                }
+            }
+            *sum = limbs::add(sum, &(x[0] * x[1] * x[2]));
+        }
+    }
+    sums
+}
+
+/// `Σ_y eq[y]·h_y(0)` and `Σ_y eq[y]·[X^2] h_y(X)` for `h_y(X) = a_0 a_1 + b_0 b_1`, in which `a_j` is the line from `a[4y + j]` to
+/// `a[4y + 2 + j]` and `b_j` likewise. Without `b`, for `h_y = a_0 a_1`. Over the shortest length.
+pub fn layer_ends(a: &[Fr], b: Option<&[Fr]>, eq: &[Fr]) -> [Fr; 2] {
+    let n = (a.len() / 4).min(eq.len()).min(b.map_or(usize::MAX, |b| b.len() / 4));
+    let (mut a, mut b, mut eq) = (&a.as_chunks::<4>().0[..n], b.map(|b| &b.as_chunks::<4>().0[..n]), &eq[..n]);
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let mut ends = [Fr::ZERO; 2];
+    #[cfg(target_arch = "x86_64")]
+    if n >= 8
+        && let Some(ifma) = crate::ifma::Ifma::get()
+    {
+        let done = whole::<8>(n);
+        ends = match b {
+            Some(b) => ifma::layer_ends(ifma, a.as_chunks().0, b.as_chunks().0, eq.as_chunks().0),
+            None => ifma::layer_ends_single(ifma, a.as_chunks().0, eq.as_chunks().0),
+        };
+        (a, b, eq) = (&a[done..], b.map(|b| &b[done..]), &eq[done..]);
+        if eq.is_empty() {
+            return ends;
+        }
+    }
+    let (mut zero, mut infinity) = (WideAccumulator::new(), WideAccumulator::new());
+    let slopes = |x: &[Fr; 4]| limbs::sub(&x[2], &x[0]) * limbs::sub(&x[3], &x[1]);
+    for (y, (a, e)) in a.iter().zip(eq).enumerate() {
+        let (mut low, mut slope) = (a[0] * a[1], slopes(a));
+        if let Some(b) = b.and_then(|b| b.get(y)) {
+            low = limbs::add(&low, &(b[0] * b[1]));
+            slope = limbs::add(&slope, &slopes(b));
+        }
+        zero.add(e, &low);
+        infinity.add(e, &slope);
+    }
+    [ends[0] + zero.value(), ends[1] + infinity.value()]
+}
+
+/// A layer of fractions above another: numerators and denominators of `p_0/q_0 + p_1/q_1` for each pair. A missing sibling is 0/1.
+///
+/// # Panics
+/// If there are not as many numerators as denominators.
+pub fn fraction_sums(p: &[Fr], q: &[Fr]) -> (Vec<Fr>, Vec<Fr>) {
+    assert_eq!(p.len(), q.len(), "fractions");
+    let n = p.len() / 2;
+    let (mut p_out, mut q_out) = (vec![Fr::ZERO; p.len().div_ceil(2)], vec![Fr::ZERO; p.len().div_ceil(2)]);
+    let ((p, p_rest), (q, q_rest)) = (p.as_chunks::<2>(), q.as_chunks::<2>());
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        ifma::fraction_sums(ifma, p.as_chunks().0, q.as_chunks().0, p_out.as_chunks_mut().0, q_out.as_chunks_mut().0);
+        done = whole::<8>(n);
+    }
+    for i in done..n {
+        let (p, q) = (&p[i], &q[i]);
+        p_out[i] = limbs::add(&(p[0] * q[1]), &(p[1] * q[0]));
+        q_out[i] = q[0] * q[1];
+    }
+    if let (Some(p_last), Some(q_last)) = (p_rest.first(), q_rest.first()) {
+        (p_out[n], q_out[n]) = (*p_last, *q_last);
+    }
+    (p_out, q_out)
+}
+
+/// [`fraction_sums`] of `1/q`. A last entry without a sibling is dropped.
+pub fn unit_fraction_sums(q: &[Fr]) -> (Vec<Fr>, Vec<Fr>) {
+    let q = q.as_chunks::<2>().0;
+    let (mut p_out, mut q_out) = (vec![Fr::ZERO; q.len()], vec![Fr::ZERO; q.len()]);
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        ifma::unit_fraction_sums(ifma, q.as_chunks().0, p_out.as_chunks_mut().0, q_out.as_chunks_mut().0);
+        done = whole::<8>(q.len());
+    }
+    for i in done..q.len() {
+        p_out[i] = limbs::add(&q[i][0], &q[i][1]);
+        q_out[i] = q[i][0] * q[i][1];
+    }
+    (p_out, q_out)
+}
+
+/// The factors of the layer above fractions: for each pair `p_0 + λ q_0, q_1` go to `a` and `p_1, q_0` to `b`. A missing sibling is
+/// 0/1.
+///
+/// # Panics
+/// If there are not as many numerators as denominators.
+pub fn fraction_nodes(p: &[Fr], q: &[Fr], lambda: &Fr, a: &mut Vec<Fr>, b: &mut Vec<Fr>) {
+    assert_eq!(p.len(), q.len(), "fractions");
+    let ((p, p_rest), (q, q_rest)) = (p.as_chunks::<2>(), q.as_chunks::<2>());
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        done = whole::<8>(p.len());
+        let (from_a, from_b) = (a.len(), b.len());
+        a.resize(from_a + 2 * done, Fr::ZERO);
+        b.resize(from_b + 2 * done, Fr::ZERO);
+        let (a, b) = (a[from_a..].as_chunks_mut::<2>().0, b[from_b..].as_chunks_mut::<2>().0);
+        ifma::fraction_nodes(ifma, p.as_chunks().0, q.as_chunks().0, lambda, a.as_chunks_mut().0, b.as_chunks_mut().0);
+    }
+    let last = p_rest.first().zip(q_rest.first()).map(|(p, q)| ([*p, Fr::ZERO], [*q, Fr::ONE]));
+    let pairs = p[done..].iter().copied().zip(q[done..].iter().copied()).chain(last);
+    for (p, q) in pairs {
+        a.extend([limbs::add(&p[0], &(*lambda * q[0])), q[1]]);
+        b.extend([p[1], q[0]]);
+    }
+}
+
+/// Binds a variable of integers: `out[i] = low[i] + r·(high[i] - low[i])`, where a missing `high[i]` is 0. Over the length of `low`.
+///
+/// # Panics
+/// If `out` is shorter than `low`, or `high` longer.
+pub fn bind_integers<C: Cell>(low: &[C], high: &[C], r: &Fr, out: &mut [Fr]) {
+    assert!(high.len() <= low.len() && out.len() >= low.len(), "two halves of a table");
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        let shift = fr_from_i64(1 << 52);
+        let excess = fr_from_i64(1 << ifma::INTEGER_BITS) + *r * fr_from_i64(2 << ifma::INTEGER_BITS);
+        let constants = [shift, *r * shift, excess];
+        let n = whole::<8>(low.len());
+        for ((low, high), out) in low[..n].chunks(CUT).zip(high.chunks(CUT).chain(std::iter::repeat(&[][..]))).zip(out.chunks_mut(CUT)) {
+            if crate::small::bit_length(low).max(crate::small::bit_length(high)) > ifma::INTEGER_BITS {
+                break;
+            }
+            // Widened on the way, in the first-level cache.
+            let (mut l, mut h) = ([0; CUT], [0; CUT]);
+            for (wide, v) in l.iter_mut().zip(low).chain(h.iter_mut().zip(high)) {
+                *wide = (*v).into();
+            }
+            ifma::bind_integers(ifma, l[..low.len()].as_chunks().0, h[..low.len()].as_chunks().0, out.as_chunks_mut().0, &constants);
+            done += low.len();
+        }
+    }
+    for i in done..low.len() {
+        let (x, y): (i64, i64) = (low[i].into(), high.get(i).map_or(0, |v| (*v).into()));
+        out[i] = match y.checked_sub(x) {
+            Some(0) if x == 0 => Fr::ZERO,
+            Some(d) => fr_from_i64(x) + *r * fr_from_i64(d),
+            None => fr_from_i64(x) + *r * fr_from_i128(i128::from(y) - i128::from(x)),
+        };
+    }
+}
+
+/// Integers that [`bind_integers`] widens at a time; a multiple of 8.
+#[cfg(target_arch = "x86_64")]
+const CUT: usize = 256;
+
+#[cfg(test)]
+mod tests;
