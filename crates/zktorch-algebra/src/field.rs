@@ -1,7 +1,7 @@
 //! Scalars: from integers and bytes, to bytes, inversion in batches.
 
 use ark_bn254::{Fr, FrConfig};
-use ark_ff::{AdditiveGroup, BigInt, BigInteger, Field, MontConfig, PrimeField};
+use ark_ff::{BigInt, BigInteger, MontConfig, PrimeField};
 
 /// Length of an encoded scalar.
 pub const FR_BYTES: usize = 32;
@@ -180,24 +180,7 @@ pub(crate) fn limbs_from_bytes(bytes: &[u8; 32]) -> [u64; 4] {
 /// Replaces every element by its inverse, zero by zero. One inversion and three multiplications per element.
 pub fn batch_inverse(values: &mut [Fr]) {
     let chunk = (values.len().div_ceil(crate::par::threads())).max(1 << 10);
-    crate::par::chunks_mut(values, chunk, |_, values| {
-        let mut prefix = Vec::with_capacity(values.len());
-        let mut product = Fr::ONE;
-        for v in values.iter() {
-            prefix.push(product);
-            if *v != Fr::ZERO {
-                product *= v;
-            }
-        }
-        let mut inverse = product.inverse().expect("a product of non-zero elements of a field is not zero");
-        for (v, before) in values.iter_mut().zip(prefix).rev() {
-            if *v != Fr::ZERO {
-                let this = inverse * before;
-                inverse *= *v;
-                *v = this;
-            }
-        }
-    });
+    crate::par::chunks_mut(values, chunk, |_, values| crate::inverse::invert_all(values));
 }
 
 /// The signed integer of smallest magnitude congruent to `x`, if it fits in an `i64`.
@@ -214,7 +197,7 @@ pub fn fr_to_i64(x: &Fr) -> Option<i64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use ark_ff::Zero;
+    use ark_ff::{Field, Zero};
 
     fn sample(i: u64) -> Fr {
         hash_to_fr(&i.to_le_bytes())

@@ -24,6 +24,7 @@
 pub mod curve;
 pub mod field;
 pub mod ifma;
+mod inverse;
 mod limbs;
 pub mod mle;
 pub mod msm;

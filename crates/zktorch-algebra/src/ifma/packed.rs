@@ -52,6 +52,12 @@ const fn limbs(w: [u64; 4]) -> [u64; 5] {
     [w[0] & LIMB, (w[0] >> 52 | w[1] << 12) & LIMB, (w[1] >> 40 | w[2] << 24) & LIMB, (w[2] >> 28 | w[3] << 36) & LIMB, w[3] >> 16]
 }
 
+/// Each integer eight times. (Not with `map`: its closure would be compiled without the instructions and called.)
+#[inline(always)]
+fn splat_each(ifma: Ifma, [a, b, c, d, e]: [u64; 5]) -> [U64x8; 5] {
+    [U64x8::splat(ifma, a), U64x8::splat(ifma, b), U64x8::splat(ifma, c), U64x8::splat(ifma, d), U64x8::splat(ifma, e)]
+}
+
 /// Constants of a field.
 struct Constants<C>(PhantomData<C>);
 
@@ -97,7 +103,7 @@ impl<C: MontConfig<4>> Packed<C> {
 
     #[inline(always)]
     fn splat_limbs(ifma: Ifma, limbs: [u64; 5]) -> Self {
-        Self::of(limbs.map(|l| U64x8::splat(ifma, l)))
+        Self::of(splat_each(ifma, limbs))
     }
 
     /// Eight zeros.
@@ -138,7 +144,12 @@ impl<C: MontConfig<4>> Packed<C> {
     #[inline(always)]
     fn load_words(ifma: Ifma, elements: &[Element<C>; 8]) -> [U64x8; 4] {
         let [a, b, c, d, e, f, g, h] = *elements;
-        let rows = [[a, b], [c, d], [e, f], [g, h]].map(|two| U64x8::load(ifma, words(&two)));
+        let rows = [
+            U64x8::load(ifma, words(&[a, b])),
+            U64x8::load(ifma, words(&[c, d])),
+            U64x8::load(ifma, words(&[e, f])),
+            U64x8::load(ifma, words(&[g, h])),
+        ];
         let low = U64x8::new(ifma, [0, 4, 8, 12, 1, 5, 9, 13]);
         let high = U64x8::new(ifma, [2, 6, 10, 14, 3, 7, 11, 15]);
         let (low_front, low_back) = (rows[0].pick(low, rows[1]), rows[2].pick(low, rows[3]));
@@ -281,7 +292,7 @@ impl<C: MontConfig<4>> Packed<C> {
     pub(crate) fn mul(self, ifma: Ifma, b: Self) -> Self {
         let (a, b) = (self.limbs, b.limbs);
         let zero = U64x8::zero(ifma);
-        let p = const { Constants::<C>::P }.map(|l| U64x8::splat(ifma, l));
+        let p = splat_each(ifma, const { Constants::<C>::P });
         let inverse = U64x8::splat(ifma, const { Constants::<C>::INVERSE });
         let mut t = [zero; 5];
         for a in a {
@@ -393,7 +404,7 @@ impl<C: MontConfig<4>> Packed<C> {
     #[inline(always)]
     pub(crate) fn redc(ifma: Ifma, mut t: [U64x8; 10]) -> Self {
         let zero = U64x8::zero(ifma);
-        let p = const { Constants::<C>::P }.map(|l| U64x8::splat(ifma, l));
+        let p = splat_each(ifma, const { Constants::<C>::P });
         let inverse = U64x8::splat(ifma, const { Constants::<C>::INVERSE });
         for i in 0..5 {
             let q = zero.madd_lo(t[i], inverse);

@@ -1,5 +1,7 @@
 //! Signed digits of scalars, in windows whose widths are chosen from the sizes of the scalars.
 
+use std::ops::Range;
+
 use ark_ff::{BigInteger, PrimeField};
 
 use crate::{Fr, par, small::Cell};
@@ -16,21 +18,29 @@ pub(super) struct Window {
     pub(super) last: bool,
 }
 
+impl Window {
+    /// The digit, from the scalar with its bias shifted right by `start`.
+    #[inline(always)]
+    fn digit(self, shifted: i32) -> i32 {
+        if self.last { shifted } else { (shifted & ((1 << self.width) - 1)) - (1 << (self.width - 1)) }
+    }
+}
+
 /// Digits of the scalars of several sums over the same bases.
 pub(super) trait Digits: Sync {
     /// Number of sums.
     fn rows(&self) -> usize;
     /// Number of scalars in a sum.
     fn len(&self, row: usize) -> usize;
-    /// One digit, at most `2^(width-1)` in magnitude.
-    fn digit(&self, row: usize, index: usize, window: Window) -> i32;
+    /// The digits of consecutive scalars of a row, at most `2^(width-1)` in magnitude.
+    fn digits(&self, row: usize, range: Range<usize>, window: Window) -> Vec<i32>;
 }
 
 /// Window widths of least cost, for sums whose scalars have the given bit lengths.
 ///
 /// `lengths[b]` counts the scalars of `b` bits (magnitude, without sign). A window at bit `p` only sees those longer than
 /// `p`, so a few long scalars among many short ones get narrow windows of their own. Unit of cost: one affine addition;
-/// adding up a bucket costs two (in its row and its column), and each row and column is part of half of the bits' sums.
+/// adding up a bucket costs three (in its row, in its column, and as a list of its own), and each row and column is part of half of the bits' sums.
 pub(super) fn plan(lengths: &[usize], rows: usize) -> Vec<Window> {
     let Some(longest) = lengths.iter().rposition(|c| *c > 0) else {
         return Vec::new();
@@ -50,7 +60,7 @@ pub(super) fn plan(lengths: &[usize], rows: usize) -> Vec<Window> {
     for p in (0..bits).rev() {
         for width in 1..=MAX_WIDTH.min(bits - p) {
             let buckets = f64::powi(2.0, width as i32 - 1);
-            let cost = visible[p] + (2.0 * buckets + buckets.sqrt() * width as f64 / 2.0) + best[p + width].0;
+            let cost = visible[p] + 3.0 * buckets + buckets.sqrt() * width as f64 / 2.0 + best[p + width].0;
             if cost < best[p].0 {
                 best[p] = (cost, width);
             }
@@ -81,6 +91,8 @@ pub(super) struct SmallDigits<'a, T> {
     cells: &'a [T],
     row_len: usize,
     bias: i128,
+    /// The bias, if it and all cells are below `2^62` in magnitude.
+    narrow: Option<i64>,
 }
 
 impl<'a, T: Cell> SmallDigits<'a, T> {
@@ -95,7 +107,8 @@ impl<'a, T: Cell> SmallDigits<'a, T> {
         let [low, high, ..] = bias(&windows);
         // All windows but the last lie below bit 65, so this is a small positive number.
         let bias = (u128::from(low) | u128::from(high) << 64) as i128;
-        (Self { cells, row_len, bias }, windows)
+        let narrow = i64::try_from(bias).ok().filter(|b| *b < 1 << 62 && lengths[63..].iter().all(|l| *l == 0));
+        (Self { cells, row_len, bias, narrow }, windows)
     }
 }
 
@@ -108,10 +121,12 @@ impl<T: Cell> Digits for SmallDigits<'_, T> {
         self.row_len.min(self.cells.len() - row * self.row_len)
     }
 
-    #[inline]
-    fn digit(&self, row: usize, index: usize, w: Window) -> i32 {
-        let shifted = (i128::from(self.cells[row * self.row_len + index].into()) + self.bias) >> w.start;
-        if w.last { shifted as i32 } else { (shifted as i32 & ((1 << w.width) - 1)) - (1 << (w.width - 1)) }
+    fn digits(&self, row: usize, range: Range<usize>, w: Window) -> Vec<i32> {
+        let cells = &self.cells[row * self.row_len..][range];
+        match self.narrow {
+            Some(bias) => cells.iter().map(|c| w.digit((((*c).into() + bias) >> w.start) as i32)).collect(),
+            None => cells.iter().map(|c| w.digit(((i128::from((*c).into()) + self.bias) >> w.start) as i32)).collect(),
+        }
     }
 }
 
@@ -170,16 +185,17 @@ impl Digits for WideDigits {
         self.words.len()
     }
 
-    #[inline]
-    fn digit(&self, _row: usize, index: usize, w: Window) -> i32 {
-        let words = &self.words[index];
+    fn digits(&self, _row: usize, range: Range<usize>, w: Window) -> Vec<i32> {
         let (word, shift) = (w.start / 64, w.start % 64);
-        let mut v = words[word] >> shift;
-        if shift > 0 {
-            // Beyond the top word the sign repeats.
-            let above = words.get(word + 1).copied().unwrap_or(((words[3] as i64) >> 63) as u64);
-            v |= above << (64 - shift);
-        }
-        if w.last { v as i32 } else { (v as i32 & ((1 << w.width) - 1)) - (1 << (w.width - 1)) }
+        let digit = |words: &[u64; 4]| {
+            let mut v = words[word] >> shift;
+            if shift > 0 {
+                // Beyond the top word the sign repeats.
+                let above = words.get(word + 1).copied().unwrap_or(((words[3] as i64) >> 63) as u64);
+                v |= above << (64 - shift);
+            }
+            w.digit(v as i32)
+        };
+        self.words[range].iter().map(digit).collect()
     }
 }

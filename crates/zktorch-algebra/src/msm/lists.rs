@@ -4,7 +4,7 @@
 //! batch by one inversion and three multiplications each, so an addition costs six multiplications, where a mixed
 //! Jacobian addition costs eleven. Lists are summed as trees: round after round, neighbours are added in pairs.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Mutex};
 
 use crate::{G1Affine, par};
 
@@ -32,7 +32,7 @@ pub(super) trait Adder: Copy + Send + Sync {
     /// A point in affine coordinates.
     type Point: Copy + Send + Sync;
     /// Memory of one worker.
-    type Scratch;
+    type Scratch: Send;
 
     /// Memory for one worker.
     fn scratch(self) -> Self::Scratch;
@@ -57,10 +57,47 @@ struct Scratch<A: Adder> {
     back: Vec<A::Point>,
 }
 
-impl<A: Adder> Scratch<A> {
-    fn new(adder: A, block: usize) -> Self {
-        let points = || vec![adder.identity(); block];
-        Self { adder: adder.scratch(), pairs: Vec::new(), lengths: Vec::new(), front: points(), back: points() }
+/// An adder and the memory that its workers have used, for the next ones.
+pub(super) struct Pool<A: Adder> {
+    pub(super) adder: A,
+    free: Mutex<Vec<Scratch<A>>>,
+}
+
+impl<A: Adder> Pool<A> {
+    pub(super) fn new(adder: A) -> Self {
+        Self { adder, free: Mutex::default() }
+    }
+
+    /// Memory for blocks of at most `block` points.
+    fn lease(&self, block: usize) -> Lease<'_, A> {
+        let free = self.free.lock().ok().and_then(|mut free| free.pop());
+        let mut scratch = free.unwrap_or_else(|| Scratch {
+            adder: self.adder.scratch(),
+            pairs: Vec::new(),
+            lengths: Vec::new(),
+            front: Vec::new(),
+            back: Vec::new(),
+        });
+        for points in [&mut scratch.front, &mut scratch.back] {
+            if points.len() < block {
+                points.resize(block, self.adder.identity());
+            }
+        }
+        Lease { pool: self, scratch: Some(scratch) }
+    }
+}
+
+/// Memory that goes back to its pool.
+struct Lease<'a, A: Adder> {
+    pool: &'a Pool<A>,
+    scratch: Option<Scratch<A>>,
+}
+
+impl<A: Adder> Drop for Lease<'_, A> {
+    fn drop(&mut self) {
+        if let (Some(scratch), Ok(mut free)) = (self.scratch.take(), self.pool.free.lock()) {
+            free.push(scratch);
+        }
     }
 }
 
@@ -121,7 +158,7 @@ fn sum_block<A: Adder>(adder: A, scratch: &mut Scratch<A>, source: &[A::Point], 
 
 /// Sums lists of points: list `s` has `lengths[s]` entries, the lists lie one after the other in `entries`, an entry is
 /// an index into `source` with [`NEGATE`] as its sign.
-pub(super) fn sum_lists<A: Adder>(adder: A, source: &[A::Point], entries: &[u32], lengths: &[u32]) -> Vec<A::Point> {
+pub(super) fn sum_lists<A: Adder>(pool: &Pool<A>, source: &[A::Point], entries: &[u32], lengths: &[u32]) -> Vec<A::Point> {
     if lengths.iter().any(|l| *l > PIECE) {
         let counts: Vec<u32> = lengths.iter().map(|l| l.div_ceil(PIECE)).collect();
         let mut pieces = Vec::with_capacity(entries.len() / PIECE as usize + lengths.len());
@@ -131,14 +168,15 @@ pub(super) fn sum_lists<A: Adder>(adder: A, source: &[A::Point], entries: &[u32]
                 pieces.push(l % PIECE);
             }
         }
-        let partial = sum_short_lists(adder, source, entries, &pieces);
+        let partial = sum_short_lists(pool, source, entries, &pieces);
         let all: Vec<u32> = (0..partial.len() as u32).collect();
-        return sum_lists(adder, &partial, &all, &counts);
+        return sum_lists(pool, &partial, &all, &counts);
     }
-    sum_short_lists(adder, source, entries, lengths)
+    sum_short_lists(pool, source, entries, lengths)
 }
 
-fn sum_short_lists<A: Adder>(adder: A, source: &[A::Point], entries: &[u32], lengths: &[u32]) -> Vec<A::Point> {
+fn sum_short_lists<A: Adder>(pool: &Pool<A>, source: &[A::Point], entries: &[u32], lengths: &[u32]) -> Vec<A::Point> {
+    let adder = pool.adder;
     let mut out = vec![adder.identity(); lengths.len()];
     // Several tasks per worker, so that they end together, but not so short that inversions dominate.
     let block = (entries.len() / (4 * par::threads())).clamp(SHORT_BLOCK, BLOCK);
@@ -162,8 +200,12 @@ fn sum_short_lists<A: Adder>(adder: A, source: &[A::Point], entries: &[u32], len
     let largest = tasks.iter().map(|(e, ..)| e.len()).max().unwrap_or(0);
     par::consume(
         tasks,
-        || Scratch::new(adder, largest),
-        |scratch, (entries, lengths, out)| sum_block(adder, scratch, source, entries, lengths, out),
+        || pool.lease(largest),
+        |lease, (entries, lengths, out)| {
+            if let Some(scratch) = &mut lease.scratch {
+                sum_block(adder, scratch, source, entries, lengths, out);
+            }
+        },
     );
     out
 }
@@ -201,7 +243,7 @@ pub(super) mod tests {
             lengths.push(2);
             entries.extend([(i % 7) + ((i / 49 % 2) << 31), (i / 7 % 7) + ((i / 98) << 31)]);
         }
-        let sums = sum_lists(adder, &source, &entries, &lengths);
+        let sums = sum_lists(&Pool::new(adder), &source, &entries, &lengths);
         let mut rest = entries.as_slice();
         for (sum, l) in sums.iter().zip(&lengths) {
             let (list, tail) = rest.split_at(*l as usize);
@@ -213,6 +255,6 @@ pub(super) mod tests {
             let expected: G1Projective = list.iter().map(point).sum();
             assert_eq!(adder.export(sum), expected.into_affine());
         }
-        assert!(sum_lists(adder, &source, &[], &[]).is_empty());
+        assert!(sum_lists(&Pool::new(adder), &source, &[], &[]).is_empty());
     }
 }

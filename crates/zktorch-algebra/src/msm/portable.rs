@@ -7,7 +7,7 @@ use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, Field, Zero};
 
 use super::lists::{Adder, NEGATE, Pair};
-use crate::{G1Affine, limbs};
+use crate::{G1Affine, inverse::invert, limbs};
 
 /// Additions per shared inversion.
 const BATCH: usize = 2048;
@@ -89,7 +89,7 @@ impl Adder for Portable {
                 chain.push((denominator, product));
                 product *= denominator;
             }
-            let mut inverse = product.inverse().expect("a product of non-zero elements of a field is not zero");
+            let mut inverse = invert(&product).expect("a product of non-zero elements of a field is not zero");
             for (i, (pair, (denominator, before))) in batch.iter().zip(chain.iter()).enumerate().rev() {
                 let (p, q) = (point(pair.a), point(pair.b));
                 let y = limbs::negate_if(&p.y, pair.a & NEGATE != 0);

@@ -14,7 +14,7 @@ use ark_ff::{AdditiveGroup, BigInt, Field};
 
 use super::lists::{Adder, NEGATE, Pair};
 use crate::ifma::{Ifma, Lazy, Packed, U64x8, prefetch};
-use crate::{G1Affine, par};
+use crate::{G1Affine, inverse::invert, limbs, par};
 
 /// Vectors of additions per shared inversion.
 const GROUPS: usize = 256;
@@ -59,9 +59,7 @@ impl Adder for Vector {
     type Scratch = Scratch;
 
     fn scratch(self) -> Scratch {
-        let zero = Packed::zero(self.0);
-        let slot = || Slot { x1: zero, y1: zero.lazy(), minus_x: zero.lazy(), numerator: zero, denominator: zero, before: zero };
-        Scratch { slots: std::iter::repeat_with(slot).take(GROUPS).collect(), done: Vec::new() }
+        Scratch { slots: Vec::new(), done: Vec::new() }
     }
 
     fn identity(self) -> Point {
@@ -87,7 +85,7 @@ impl Adder for Vector {
         }
         let [a, b, c, d, e, f, g, h] = point.0;
         // Adding zero reduces the ordinate.
-        let y = crate::limbs::add(&Fq::new_unchecked(BigInt([e, f, g, h])), &Fq::ZERO);
+        let y = limbs::add(&Fq::new_unchecked(BigInt([e, f, g, h])), &Fq::ZERO);
         G1Affine::new_unchecked(Fq::new_unchecked(BigInt([a, b, c, d])), y)
     }
 
@@ -98,8 +96,8 @@ impl Adder for Vector {
             return *p;
         }
         let [a, b, c, d, e, f, g, h] = p.0;
-        let y = crate::limbs::add(&Fq::new_unchecked(BigInt([e, f, g, h])), &Fq::ZERO);
-        let [e, f, g, h] = crate::limbs::sub(&Fq::ZERO, &y).0.0;
+        let y = limbs::add(&Fq::new_unchecked(BigInt([e, f, g, h])), &Fq::ZERO);
+        let [e, f, g, h] = limbs::sub(&Fq::ZERO, &y).0.0;
         Point([a, b, c, d, e, f, g, h])
     }
 
@@ -114,11 +112,15 @@ impl Adder for Vector {
 /// Both coordinates of eight points, with their signs.
 #[inline(always)]
 fn load_eight(ifma: Ifma, source: &[Point], entries: [u32; 8]) -> (Packed<FqConfig>, Lazy<FqConfig>) {
-    let rows = entries.map(|e| U64x8::load(ifma, &source[(e & !NEGATE) as usize].0));
+    let mut rows = [U64x8::zero(ifma); 8];
+    let mut negative = 0;
+    for i in 0..8 {
+        rows[i] = U64x8::load(ifma, &source[(entries[i] & !NEGATE) as usize].0);
+        negative |= (entries[i] >> 31) << i;
+    }
     let [a, b, c, d, e, f, g, h] = U64x8::transpose(rows);
     let y = Packed::from_words(ifma, [e, f, g, h]).lazy();
-    let negative = entries.iter().rev().fold(0u32, |mask, e| mask << 1 | e >> 31) as u8;
-    let y = if negative == 0 { y } else { y.select(negative, Lazy::multiple::<2>(ifma).sub(y)) };
+    let y = if negative == 0 { y } else { y.select(negative as u8, Lazy::multiple::<2>(ifma).sub(y)) };
     (Packed::from_words(ifma, [a, b, c, d]), y)
 }
 
@@ -136,6 +138,11 @@ fn group(pairs: &[Pair], g: usize) -> [Pair; 8] {
 fn add_batch(ifma: Ifma, scratch: &mut Scratch, source: &[Point], pairs: &[Pair], out: &mut [Point]) {
     let groups = pairs.len().div_ceil(8);
     let Scratch { slots, done } = scratch;
+    if slots.len() < groups {
+        let zero = Packed::zero(ifma);
+        let lazy = zero.lazy();
+        slots.resize_with(groups, || Slot { x1: zero, y1: lazy, minus_x: lazy, numerator: zero, denominator: zero, before: zero });
+    }
     let slots = &mut slots[..groups];
     let one = Packed::splat_raised(ifma, &Fq::ONE);
     // Two products, so that their latencies overlap.
@@ -146,8 +153,12 @@ fn add_batch(ifma: Ifma, scratch: &mut Scratch, source: &[Point], pairs: &[Pair]
             prefetch(&source[(pair.a & !NEGATE) as usize]);
             prefetch(&source[(pair.b & !NEGATE) as usize]);
         }
-        let (x1, y1) = load_eight(ifma, source, eight.map(|p| p.a));
-        let (x2, y2) = load_eight(ifma, source, eight.map(|p| p.b));
+        let (mut a, mut b) = ([0; 8], [0; 8]);
+        for i in 0..8 {
+            (a[i], b[i]) = (eight[i].a, eight[i].b);
+        }
+        let (x1, y1) = load_eight(ifma, source, a);
+        let (x2, y2) = load_eight(ifma, source, b);
         let difference = Lazy::multiple::<1>(ifma).add(x2.lazy()).sub(x1.lazy());
         slot.x1 = x1;
         slot.y1 = y1;
@@ -240,11 +251,12 @@ fn invert_eight(ifma: Ifma, x: Packed<FqConfig>) -> Packed<FqConfig> {
         *before = product;
         product *= x;
     }
+    let inverse = invert(&product).expect("a product of non-zero elements of a field is not zero");
     // From 1/16x plain to 16/x plain, whose words are those of 1/x raised.
-    let mut inverse = product.inverse().expect("a product of non-zero elements of a field is not zero");
+    let mut inverse = (0..8).fold(inverse, |x, _| limbs::add(&x, &x));
     let mut out = [Fq::ZERO; 8];
     for (out, (before, x)) in out.iter_mut().zip(before.iter().zip(&x_plain)).rev() {
-        *out = inverse * before * Fq::from(256u64);
+        *out = inverse * before;
         inverse *= x;
     }
     Packed::load(ifma, &out)

@@ -12,7 +12,7 @@ use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, Zero};
 
 use super::digits::{Digits, Window};
-use super::lists::{Adder, NEGATE, Pair, sum_lists};
+use super::lists::{Adder, NEGATE, Pair, Pool, sum_lists};
 use crate::{G1Affine, G1Projective, par};
 
 /// Entries sorted at a time, which bounds the memory: 4 bytes each, and 4 bytes of sums.
@@ -28,6 +28,7 @@ pub(super) fn sums<A: Adder, D: Digits>(adder: A, bases: &[G1Affine], digits: &D
     }
     let longest = (0..rows.min(1)).map(|r| digits.len(r)).max().unwrap_or(0);
     let bases = adder.import(&bases[..longest]);
+    let pool = Pool::new(adder);
     let mut tasks = (0..rows).flat_map(|r| windows.iter().map(move |w| (r, *w))).peekable();
     let mut bits = Vec::new();
     while tasks.peek().is_some() {
@@ -37,7 +38,7 @@ pub(super) fn sums<A: Adder, D: Digits>(adder: A, bases: &[G1Affine], digits: &D
             entries += digits.len(row);
             group.push((row, window));
         }
-        bits.extend(bit_sums(adder, &bases, digits, &group));
+        bits.extend(bit_sums(&pool, &bases, digits, &group));
     }
     let per_row = windows.iter().map(|w| w.width).sum();
     if rows >= MANY_ROWS { many_horner(adder, &bits, per_row) } else { par::map(rows, |r| horner(adder, &bits[r * per_row..][..per_row])) }
@@ -89,7 +90,7 @@ struct Square {
 }
 
 /// For each row and window of a group, its sums per bit: as many points as the window is wide.
-fn bit_sums<A: Adder, D: Digits>(adder: A, bases: &[A::Point], digits: &D, group: &[(usize, Window)]) -> Vec<A::Point> {
+fn bit_sums<A: Adder, D: Digits>(pool: &Pool<A>, bases: &[A::Point], digits: &D, group: &[(usize, Window)]) -> Vec<A::Point> {
     // Few sums are cut into parts, so that every worker sorts one.
     let parts: Vec<(usize, Range<usize>)> = (group.iter().enumerate())
         .flat_map(|(task, (row, window))| {
@@ -105,7 +106,7 @@ fn bit_sums<A: Adder, D: Digits>(adder: A, bases: &[A::Point], digits: &D, group
     });
     let entries = sorted.iter().map(|(e, _)| e.as_slice()).collect::<Vec<_>>().concat();
     let lengths = sorted.iter().map(|(_, l)| l.as_slice()).collect::<Vec<_>>().concat();
-    let buckets = sum_lists(adder, bases, &entries, &lengths);
+    let buckets = sum_lists(pool, bases, &entries, &lengths);
 
     let mut entries = Vec::with_capacity(2 * buckets.len());
     let mut lists = Vec::new();
@@ -131,7 +132,7 @@ fn bit_sums<A: Adder, D: Digits>(adder: A, bases: &[A::Point], digits: &D, group
             Square { rows: rows.saturating_sub(1), columns, shift }
         })
         .collect();
-    let sums = sum_lists(adder, &buckets, &entries, &lists);
+    let sums = sum_lists(pool, &buckets, &entries, &lists);
 
     let mut entries: Vec<u32> = Vec::new();
     let mut lengths = Vec::new();
@@ -153,32 +154,34 @@ fn bit_sums<A: Adder, D: Digits>(adder: A, bases: &[A::Point], digits: &D, group
             lengths.push((entries.len() - before) as u32);
         }
     }
-    sum_lists(adder, &sums, &entries, &lengths)
+    sum_lists(pool, &sums, &entries, &lengths)
 }
 
 /// Entries by bucket, and the length of each bucket; bucket `d - 1` holds the digits `±d`. Only as many buckets as the
 /// largest digit.
 fn sort<D: Digits>(digits: &D, row: usize, range: Range<usize>, window: Window) -> (Vec<u32>, Vec<u32>) {
+    let first = range.start as u32;
+    let digits = digits.digits(row, range, window);
     let mut lengths = vec![0u32; (1 << (window.width - 1)) + 1];
-    for i in range.clone() {
-        lengths[digits.digit(row, i, window).unsigned_abs() as usize] += 1;
+    for d in &digits {
+        lengths[d.unsigned_abs() as usize] += 1;
     }
+    let zeros = std::mem::take(&mut lengths[0]);
     let mut next = Vec::with_capacity(lengths.len());
     let mut total = 0;
-    lengths[0] = 0;
     for l in &lengths {
         next.push(total);
         total += l;
     }
-    let mut entries = vec![0; total as usize];
-    for i in range {
-        let d = digits.digit(row, i, window);
-        if d != 0 {
-            let slot = &mut next[d.unsigned_abs() as usize];
-            entries[*slot as usize] = i as u32 | if d < 0 { NEGATE } else { 0 };
-            *slot += 1;
-        }
+    // Zeros go to the end, without a branch that would be mispredicted, and are cut off.
+    next[0] = total;
+    let mut entries = vec![0; (total + zeros) as usize];
+    for (i, d) in (first..).zip(&digits) {
+        let slot = &mut next[d.unsigned_abs() as usize];
+        entries[*slot as usize] = i | (*d as u32 & NEGATE);
+        *slot += 1;
     }
+    entries.truncate(total as usize);
     let used = lengths.iter().rposition(|l| *l > 0).unwrap_or(0);
     lengths.truncate(used + 1);
     lengths.remove(0);
