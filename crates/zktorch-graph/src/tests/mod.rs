@@ -12,6 +12,7 @@ mod tree;
 
 use crate::{CompileOptions, CompiledModel, compile};
 use zktorch_float::{DType, Data, Graph, Node, Op, Tensor, ValueId, run};
+use zktorch_program::derive::{batch, batched_segments};
 use zktorch_program::{Program, RegionKind, Source, Table, View, Witness, audit, check};
 
 /// A deterministic stream of numbers in [-1, 1).
@@ -122,6 +123,7 @@ pub(super) fn verify_with(net: &Net, inputs: &[Vec<Tensor>], bound: f32, options
     let model = compile(&net.graph, inputs, options).unwrap_or_else(|e| panic!("{e}"));
     model.built.program.validate().unwrap();
     audit(&model.built.program).unwrap_or_else(|e| panic!("{e}"));
+    let mut witnesses = Vec::new();
     for sample in inputs {
         let got = model.run(sample).unwrap_or_else(|e| panic!("{e}"));
         for (want, got) in reference(&net.graph, sample).iter().zip(&got.outputs) {
@@ -132,8 +134,23 @@ pub(super) fn verify_with(net: &Net, inputs: &[Vec<Tensor>], bound: f32, options
             }
         }
         check(&model.built.program, &model.built.parameters, &got.witness).unwrap_or_else(|e| panic!("{e}"));
+        witnesses.push(got.witness);
     }
+    batches_and_segments_hold(&model, &witnesses);
     model
+}
+
+/// The model's inferences hold together, whole and in segments.
+fn batches_and_segments_hold(model: &CompiledModel, witnesses: &[Witness]) {
+    let (program, parameters) = (&model.built.program, &model.built.parameters);
+    let inferences: Vec<Witness> = witnesses.iter().cycle().take(2).cloned().collect();
+    let batched = batch(program, 2, &[]).unwrap_or_else(|e| panic!("{e}"));
+    batched.audit().unwrap_or_else(|e| panic!("{e}"));
+    let segments = batched_segments(program, 2, &[], 3).unwrap_or_else(|e| panic!("{e}"));
+    for d in std::iter::once(&batched).chain(&segments) {
+        let witness = d.fill(parameters, &inferences).unwrap_or_else(|e| panic!("{e}"));
+        check(&d.program, parameters, &witness).unwrap_or_else(|e| panic!("{e}"));
+    }
 }
 
 /// Every kind of cell, changed by one, must break a relation.

@@ -161,6 +161,28 @@ pub fn batched_segments(program: &Program, inferences: usize, summed: &[PublicId
     draft::finish(drafts?, inferences, &summed)
 }
 
+/// About the fewest segments of a batch of which none has more than `cells` heap cells. Every segment has multiplicities of its own, so more
+/// segments do not always help: if these do not, the segments tried whose largest heap is smallest. Tries numbers that grow by a quarter, each in
+/// the time of [`batched_segments`].
+///
+/// # Errors
+/// As [`batched_segments`].
+pub fn segments_within(program: &Program, inferences: usize, summed: &[PublicId], cells: usize) -> Result<Vec<Derived>, DeriveError> {
+    let largest = |all: &[Derived]| all.iter().map(|d| d.program.heap_len).max().unwrap_or(0);
+    let mut best = batched_segments(program, inferences, summed, 1)?;
+    let (mut count, mut failures) = (2, 0);
+    while largest(&best) > cells && failures < 3 && count <= program.identities.len() {
+        let all = batched_segments(program, inferences, summed, count)?;
+        // Less than 1/16 is no progress.
+        failures = if largest(&all) > largest(&best) / 16 * 15 { failures + 1 } else { 0 };
+        if largest(&all) < largest(&best) {
+            best = all;
+        }
+        count += count.div_ceil(4);
+    }
+    Ok(best)
+}
+
 /// Checks the numbers of a batch; says for each public tensor whether it is summed.
 fn flags(program: &Program, count: usize, summed: &[PublicId]) -> Result<Vec<bool>, DeriveError> {
     if count == 0 {

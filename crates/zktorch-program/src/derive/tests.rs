@@ -1,6 +1,6 @@
 //! Derived programs hold on the inferences that they are about, and on nothing else.
 
-use super::{DeriveError, Derived, batch, batched_segments, segments};
+use super::{DeriveError, Derived, batch, batched_segments, segments, segments_within};
 use crate::testing::sample_program;
 use crate::view::{Axis, PublicId, RegionId, Source, View};
 use crate::{Builder, Built, Part, Program, RegionKind, Step, Term, Witness, audit, check, execute};
@@ -83,6 +83,10 @@ fn random_program(rng: &mut Rng) -> Built {
         let out = b.public(&format!("out {k}"), &[*len], -128, 127);
         b.assign_into(&format!("out {k}"), &[*len], 1, vec![Term::linear(1, y.clone(), &[0])], &out, -128, 127);
     }
+    // Nothing else need read all of the image.
+    let (image, n) = known.swap_remove(1);
+    let out = b.public("image", &[n], -128, 127);
+    b.assign_into("image", &[n], 1, vec![Term::linear(1, image, &[0])], &out, -128, 127);
     b.finish(Some(4 + rng.below(3) as u32))
 }
 
@@ -322,29 +326,50 @@ fn segments_hold_and_cover_the_program_once() {
     assert_eq!(segments(&b.finish(None).program, 3).expect("cannot be cut").len(), 1);
 }
 
+/// Whether a changed cell is noticed, even if the multiplicities are made to fit.
+fn is_refused(d: &Derived, built: &Built, honest: &Witness, cell: usize, delta: i64) -> bool {
+    let mut w = honest.clone();
+    w.heap[cell] += delta;
+    let refused = |w: &Witness| check(&d.program, &built.parameters, w).is_err();
+    refused(&w) && crate::execute::recount(&d.program, &built.parameters, w).map_or(true, |w| refused(&w))
+}
+
+/// Whether nothing in the segment itself determines a cell: it lies in an import, a gap or among multiplicities.
+fn is_free(d: &Derived, region: usize, cell: usize) -> bool {
+    let piece = &d.pieces[region];
+    piece.runs.is_empty() || d.imported.contains(&region) || (cell - d.program.regions[region].base) % piece.pitch >= piece.len()
+}
+
 #[test]
 fn a_changed_cell_is_refused_in_some_segment() {
     let (built, inferences) = sample_inferences(2);
     for (count, inferences) in [(1, &inferences[..]), (3, &inferences[..1]), (4, &inferences[..])] {
         let all = batched_segments(&built.program, inferences.len(), &[], count).expect("can be cut");
         let honest = fill_all(&all, &built, inferences);
-        for (d, w) in all.iter().zip(&honest) {
-            for (r, region) in d.program.regions.iter().enumerate().filter(|(r, region)| region.len > 0 && !d.imported.contains(r)) {
+        for (s, (d, w)) in all.iter().zip(&honest).enumerate() {
+            for (r, region) in d.program.regions.iter().enumerate().filter(|(_, region)| region.len > 0) {
                 let last = region.base + region.len - 1;
                 for (cell, delta) in [(region.base, 1), (region.base, -1), (last, 1), (last, -1)] {
+                    let is_multiplicity = matches!(region.kind, RegionKind::Multiplicity { .. });
+                    assert!(is_free(d, r, cell) || is_refused_by_any(&all, &built, &honest, s, cell, delta), "segment {s}, {region:?}");
                     let mut w = w.clone();
                     w.heap[cell] += delta;
-                    // The rows that others read are no longer theirs.
-                    let import =
-                        |d: &Derived| d.imports.iter().any(|i| (i.from_row..i.from_row + i.rows).contains(&(cell >> d.program.row_bits)));
-                    let refused = check(&d.program, &built.parameters, &w).is_err();
-                    assert!(refused || all.iter().any(import), "region {r} {region:?}");
-                    let multiplicity = matches!(region.kind, RegionKind::Multiplicity { .. });
-                    assert!(refused || !multiplicity);
+                    assert!(!is_multiplicity || check(&d.program, &built.parameters, &w).is_err());
                 }
             }
         }
     }
+}
+
+/// Whether a segment refuses a changed cell of segment `s`, or another one that imports it.
+fn is_refused_by_any(all: &[Derived], built: &Built, honest: &[Witness], s: usize, cell: usize, delta: i64) -> bool {
+    let row_bits = all[s].program.row_bits;
+    let (row, rest) = (cell >> row_bits, cell & ((1 << row_bits) - 1));
+    let copies = all.iter().enumerate().flat_map(|(t, d)| {
+        let import = d.imports.iter().find(|i| i.from_segment == s && (i.from_row..i.from_row + i.rows).contains(&row));
+        import.map(|i| (t, ((i.first_row + row - i.from_row) << row_bits) + rest))
+    });
+    std::iter::once((s, cell)).chain(copies).any(|(t, cell)| is_refused(&all[t], built, &honest[t], cell, delta))
 }
 
 #[test]
@@ -373,6 +398,19 @@ fn gaps_of_columns_are_rows_and_gaps_of_others_are_not_read() {
 }
 
 #[test]
+fn segments_are_made_small_enough_if_they_can_be() {
+    let (built, _) = sample_program();
+    let largest = |all: &[Derived]| all.iter().map(|d| d.cost().cells).max();
+    let whole = batch(&built.program, 50, &[]).expect("a batch").cost().cells;
+    let all = segments_within(&built.program, 50, &[], whole).expect("can be cut");
+    assert_eq!(all.len(), 1);
+    let all = segments_within(&built.program, 50, &[], whole / 2).expect("can be cut");
+    assert!(all.len() > 1 && largest(&all) <= Some(whole / 2));
+    let best = segments_within(&built.program, 50, &[], 1).expect("as small as possible");
+    assert!(largest(&best) <= largest(&all) && best.iter().all(|d| d.inferences() == 50));
+}
+
+#[test]
 fn pitches_have_few_odd_bits() {
     for len in (1..5000).chain([58 * 58, 12 * 197 * 197, 768 * 50_257]) {
         let pitch = super::batch::pitch(len);
@@ -398,19 +436,11 @@ proptest! {
         if count == 1 {
             everything_is_proved_once(&all, &built.program);
         }
-        // A cell that is not imported.
         let s = rng.below(all.len());
         let d = &all[s];
-        let owned: Vec<usize> = (0..d.program.regions.len()).filter(|r| d.program.regions[*r].len > 0 && !d.imported.contains(r)).collect();
-        if !owned.is_empty() {
-            let region = &d.program.regions[owned[rng.below(owned.len())]];
+        for (r, region) in d.program.regions.iter().enumerate().filter(|(_, region)| region.len > 0) {
             let cell = region.base + rng.below(region.len);
-            let in_gap = d.gaps.iter().any(|g| g.cells().iter().any(|&c| d.program.regions[match g.source { Source::Region(r) => r.0 as usize, _ => 0 }].base + c == cell));
-            let row = cell >> d.program.row_bits;
-            let imported = all.iter().flat_map(|d| &d.imports).any(|i| i.from_segment == s && (i.from_row..i.from_row + i.rows).contains(&row));
-            let mut w = witnesses[s].clone();
-            w.heap[cell] += 1;
-            prop_assert!(in_gap || imported || check(&d.program, &built.parameters, &w).is_err());
+            prop_assert!(is_free(d, r, cell) || is_refused_by_any(&all, &built, &witnesses, s, cell, 1), "segment {s}, {region:?}");
         }
     }
 }
