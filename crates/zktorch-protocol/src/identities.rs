@@ -257,7 +257,10 @@ mod prover {
     use crate::product::{Batch, Join, Term};
     use rayon::prelude::*;
     use std::borrow::Cow;
-    use zktorch_algebra::{mle::eq_table, small::combine_rows};
+    use zktorch_algebra::{
+        mle::{eq_table, eq_table_scaled},
+        small::combine_rows,
+    };
 
     pub(super) fn singles(plan: &Plan<'_>, witness: Option<Witness<'_>>) -> Vec<Fr> {
         let witness = witness.expect("the prover has a witness");
@@ -309,10 +312,24 @@ mod prover {
 
     /// `eq(r_s, s)` over the shared letters; 1 for contraction letters.
     fn eq_over(m: &Multi<'_>) -> Vec<Fr> {
-        m.shared.iter().zip(&m.eq).fold(vec![Fr::ONE], |acc, ((_, bits), eq)| {
-            let t = eq.as_ref().map_or_else(|| vec![Fr::ONE; 1 << bits], |p| eq_table(p));
-            acc.iter().flat_map(|a| t.iter().map(move |b| *a * b)).collect()
-        })
+        let mut table = vec![Fr::ONE];
+        let mut letters = m.shared.iter().zip(&m.eq).peekable();
+        while let Some(((_, bits), eq)) = letters.next() {
+            let Some(point) = eq else {
+                table = table.iter().flat_map(|a| std::iter::repeat_n(*a, 1 << bits)).collect();
+                continue;
+            };
+            // Neighbouring output letters together.
+            let mut point = point.clone();
+            while let Some((_, Some(next))) = letters.next_if(|(_, eq)| eq.is_some()) {
+                point.extend_from_slice(next);
+            }
+            table = match &table[..] {
+                [_] => eq_table(&point),
+                weights => weights.par_iter().flat_map_iter(|a| eq_table_scaled(&point, *a)).collect(),
+            };
+        }
+        table
     }
 
     /// The factor as a table over the shared letters (padded with zeros), its other letters bound. A shared letter that the factor lacks

@@ -85,6 +85,12 @@ fn total(term: &Term<'_>) -> Fr {
     match (term.integers, tables.as_slice()) {
         (Some(cells), [t]) => chunks(cells.len()).map(|c| dot_small(&cells[c.clone()], &t[c])).sum(),
         (None, [a, b]) => chunks(n).map(|c| dot(&a[c.clone()], &b[c])).sum(),
+        (None, tables) => chunks(n)
+            .map(|c| {
+                let tables: Vec<&[Fr]> = tables.iter().map(|t| &t[c.clone()]).collect();
+                table::product_values(&tables, &tables, 1)[0]
+            })
+            .sum(),
         (cells, tables) => chunks(n)
             .map(|c| {
                 let one = |i: usize| {
@@ -135,37 +141,10 @@ fn integers_and_table(cells: &[i64], b: &[Fr]) -> Vec<Fr> {
 /// Sums over all pairs of `Π_f (lo_f + X (hi_f − lo_f))` at `X = 0..=d`, `d` the number of tables.
 fn round_values(tables: &[Vec<Fr>]) -> Vec<Fr> {
     let half = tables[0].len() / 2;
-    let d = tables.len();
-    if let [a, b, c] = tables {
-        let ([a0, b0, c0], [a1, b1, c1]) = ([a, b, c].map(|x| &x[..half]), [a, b, c].map(|x| &x[half..]));
-        return chunks(half)
-            .map(|r| table::product_values([a0, b0, c0].map(|x| &x[r.clone()]), [a1, b1, c1].map(|x| &x[r.clone()])))
-            .reduce(|| [Fr::ZERO; 4], |x, y| std::array::from_fn(|k| x[k] + y[k]))
-            .to_vec();
-    }
-    let chunk = |c: std::ops::Range<usize>| {
-        let mut sums = vec![Fr::ZERO; d + 1];
-        let mut x = vec![Fr::ZERO; d];
-        let mut step = vec![Fr::ZERO; d];
-        for i in c {
-            for (f, t) in tables.iter().enumerate() {
-                x[f] = t[i];
-                step[f] = t[i + half] - t[i];
-            }
-            for (k, sum) in sums.iter_mut().enumerate() {
-                if k > 0 {
-                    for (x, s) in x.iter_mut().zip(&step) {
-                        *x += s;
-                    }
-                }
-                let mut p = x[0];
-                for y in &x[1..] {
-                    p *= y;
-                }
-                *sum += p;
-            }
-        }
-        sums
+    let points = tables.len() + 1;
+    let round = |c: std::ops::Range<usize>| {
+        let (low, high): (Vec<&[Fr]>, Vec<&[Fr]>) = tables.iter().map(|t| (&t[c.clone()], &t[c.start + half..c.end + half])).unzip();
+        table::product_values(&low, &high, points)
     };
     let add = |mut a: Vec<Fr>, b: Vec<Fr>| {
         for (a, b) in a.iter_mut().zip(b) {
@@ -173,7 +152,7 @@ fn round_values(tables: &[Vec<Fr>]) -> Vec<Fr> {
         }
         a
     };
-    chunks(half).map(chunk).reduce(|| vec![Fr::ZERO; d + 1], add)
+    chunks(half).map(round).reduce(|| vec![Fr::ZERO; points], add)
 }
 
 /// Binds the first variable of integers that are padded to `2·half` values.

@@ -385,7 +385,11 @@ impl<C: MontConfig<4>> Packed<C> {
     /// Words of the first and of the second elements of eight pairs.
     #[inline(always)]
     pub(crate) fn load_pairs(ifma: Ifma, pairs: [&[Element<C>; 2]; 8]) -> [[U64x8; 4]; 2] {
-        let [a, b, c, d, e, f, g, h] = U64x8::transpose(pairs.map(|two| U64x8::load(ifma, words(two))));
+        // Written out: `map` on an array of eight is too long to be inlined.
+        let [a, b, c, d, e, f, g, h] = pairs;
+        let low = [U64x8::load(ifma, words(a)), U64x8::load(ifma, words(b)), U64x8::load(ifma, words(c)), U64x8::load(ifma, words(d))];
+        let high = [U64x8::load(ifma, words(e)), U64x8::load(ifma, words(f)), U64x8::load(ifma, words(g)), U64x8::load(ifma, words(h))];
+        let [a, b, c, d, e, f, g, h] = U64x8::transpose([low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]]);
         [[a, b, c, d], [e, f, g, h]]
     }
 

@@ -9,6 +9,9 @@ type Packed = ifma::Packed<FrConfig>;
 type Lazy = ifma::Lazy<FrConfig>;
 type Products = ifma::Products<FrConfig>;
 
+/// Factors of the longest product.
+pub(super) const MAX_FACTORS: usize = 6;
+
 /// Bits of the integers that [`bind_integers`] takes.
 pub(super) const INTEGER_BITS: u32 = 50;
 
@@ -107,29 +110,37 @@ kernels! {
         [zero.finish(ifma), infinity.finish(ifma)]
     }
 
-    /// Sums over all entries of `Π_f (low_f + k·(high_f − low_f))` for `k = 0..=D`, each divided by `16^(D−2)`.
-    pub(super) fn product_values_3(ifma, low: [&[[Fr; 8]]; 3], high: [&[[Fr; 8]]; 3]) -> [Fr; 4] {
-        let mut sums = [Products::new(ifma), Products::new(ifma), Products::new(ifma), Products::new(ifma)];
-        let n = low.iter().chain(&high).map(|x| x.len()).min().unwrap_or(0);
+    /// See [`super::product_values`]; each sum is divided by `16^(D−2)`, for `D ≥ 2` factors.
+    pub(super) fn product_values(ifma, low: &[&[[Fr; 8]]], high: &[&[[Fr; 8]]], points: usize) -> Vec<Fr> {
+        let mut sums: Vec<Products> = (0..points).map(|_| Products::new(ifma)).collect();
+        let n = low.iter().chain(high).map(|x| x.len()).min().unwrap_or(0);
+        let zero = Packed::zero(ifma);
+        let (mut x, mut step) = ([zero; MAX_FACTORS], [zero; MAX_FACTORS]);
         for block in (0..n).step_by(BLOCK) {
             for i in block..n.min(block + BLOCK) {
-                let mut x = [0, 1, 2].map(|f| Packed::load(ifma, &low[f][i]));
-                let step = [0, 1, 2].map(|f: usize| Packed::load(ifma, &high[f][i]).sub::<1>(ifma, x[f]));
+                for (f, (low, high)) in low.iter().zip(high).enumerate() {
+                    x[f] = Packed::load(ifma, &low[i]);
+                    step[f] = Packed::load(ifma, &high[i]).sub::<1>(ifma, x[f]);
+                }
                 for (k, sum) in sums.iter_mut().enumerate() {
                     if k > 0 {
-                        // Below (2k + 1)p: products below 1.6p and 7p at the end.
-                        for (x, s) in x.iter_mut().zip(step) {
+                        // Below (2k + 1)p ≤ 13p: products below 3.1p, and 41p² with the last factor.
+                        for (x, s) in x.iter_mut().zip(step).take(low.len()) {
                             *x = x.add(ifma, s);
                         }
                     }
-                    sum.add(x[0].mul(ifma, x[1]), x[2]);
+                    let mut product = x[0];
+                    for x in &x[1..low.len() - 1] {
+                        product = product.mul(ifma, *x);
+                    }
+                    sum.add(product, x[low.len() - 1]);
                 }
             }
             for sum in &mut sums {
                 sum.reduce(ifma);
             }
         }
-        sums.map(|s| s.finish(ifma))
+        sums.into_iter().map(|s| s.finish(ifma)).collect()
     }
 
     /// See [`super::layer_ends`], for both factor pairs.

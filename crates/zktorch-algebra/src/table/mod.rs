@@ -152,33 +152,40 @@ pub fn product_ends(a: [&[Fr]; 2], b: [&[Fr]; 2]) -> [Fr; 2] {
     [ends[0] + zero.value(), ends[1] + infinity.value()]
 }
 
-/// Sums over `i` of `Π_f (low_f[i] + k·(high_f[i] - low_f[i]))` for `k = 0..=3`: a round of a product of three tables.
+/// Sums over `i` of `Π_f (low_f[i] + k·(high_f[i] - low_f[i]))` for `k` below `points`: a round of a product of tables with these halves,
+/// or, with one point, the sum of the products of whole tables.
 ///
 /// # Panics
-/// If the halves differ in length.
-pub fn product_values(low: [&[Fr]; 3], high: [&[Fr]; 3]) -> [Fr; 4] {
-    let n = low[0].len();
-    assert!(low.iter().chain(&high).all(|x| x.len() == n), "halves of three tables");
+/// If the halves differ in length or number.
+pub fn product_values(low: &[&[Fr]], high: &[&[Fr]], points: usize) -> Vec<Fr> {
+    let n = low.first().map_or(0, |x| x.len());
+    assert!(low.len() == high.len() && low.iter().chain(high).all(|x| x.len() == n), "halves of tables");
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
-    let (mut done, mut sums) = (0, [Fr::ZERO; 4]);
+    let (mut done, mut sums) = (0, vec![Fr::ZERO; points]);
     #[cfg(target_arch = "x86_64")]
     if n >= 8
+        && (2..=ifma::MAX_FACTORS).contains(&low.len())
+        && points <= ifma::MAX_FACTORS + 1
         && let Some(ifma) = crate::ifma::Ifma::get()
     {
-        let sixteen = Fr::from(16u64);
-        sums = ifma::product_values_3(ifma, low.map(|x| x.as_chunks().0), high.map(|x| x.as_chunks().0)).map(|s| s * sixteen);
+        let factor = Fr::from(16u64).pow([low.len() as u64 - 2]);
+        let (low, high): (Vec<_>, Vec<_>) = low.iter().zip(high).map(|(l, h)| (l.as_chunks().0, h.as_chunks().0)).unzip();
+        sums = ifma::product_values(ifma, &low, &high, points);
+        sums.iter_mut().for_each(|s| *s *= factor);
         done = whole::<8>(n);
     }
+    let mut x = vec![Fr::ZERO; low.len()];
     for i in done..n {
-        let mut x = low.map(|t| t[i]);
-        let step: [Fr; 3] = std::array::from_fn(|f| limbs::sub(&high[f][i], &x[f]));
+        for (x, low) in x.iter_mut().zip(low) {
+            *x = low[i];
+        }
         for (k, sum) in sums.iter_mut().enumerate() {
             if k > 0 {
-                for (x, s) in x.iter_mut().zip(&step) {
-                    *x = limbs::add(x, s);
+                for ((x, low), high) in x.iter_mut().zip(low).zip(high) {
+                    *x = limbs::add(x, &limbs::sub(&high[i], &low[i]));
                 }
             }
-            *sum = limbs::add(sum, &(x[0] * x[1] * x[2]));
+            *sum = limbs::add(sum, &x.iter().product());
         }
     }
     sums

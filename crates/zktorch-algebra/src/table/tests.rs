@@ -73,10 +73,16 @@ fn sums_of_products_equal_their_definitions() {
         let ends = both(|| product_ends([&a, &b], [&c, &d]));
         assert_eq!(ends[0], (0..n).map(|i| a[i] * c[i]).sum::<Fr>());
         assert_eq!(ends[1], (0..n).map(|i| (b[i] - a[i]) * (d[i] - c[i])).sum::<Fr>());
-        let values = both(|| product_values([&a, &b, &c], [&d, &e, &f]));
-        for (k, value) in values.into_iter().enumerate() {
-            let at = |x: &[Fr], y: &[Fr], i: usize| x[i] + Fr::from(k as u64) * (y[i] - x[i]);
-            assert_eq!(value, (0..n).map(|i| at(&a, &d, i) * at(&b, &e, i) * at(&c, &f, i)).sum::<Fr>());
+        for factors in 1..=6 {
+            let (low, high) = (&[&a[..], &b, &c, &d, &e, &f][..factors], &[&f[..], &d, &e, &c, &a, &b][..factors]);
+            for points in [1, factors + 1] {
+                let values = both(|| product_values(low, high, points));
+                assert_eq!(values.len(), points);
+                for (k, value) in values.into_iter().enumerate() {
+                    let at = |i: usize| low.iter().zip(high).map(|(x, y)| x[i] + Fr::from(k as u64) * (y[i] - x[i])).product::<Fr>();
+                    assert_eq!(value, (0..n).map(at).sum::<Fr>());
+                }
+            }
         }
     }
     // Lanes at their bounds.
@@ -93,8 +99,10 @@ fn sums_of_products_equal_their_definitions() {
             product_ends([&limbs, &zero], [&top, &zero])[1],
         ]
     });
-    both(|| product_values([&zero, &zero, &zero], [&limbs, &limbs, &limbs]));
-    both(|| product_values([&limbs, &limbs, &limbs], [&zero, &zero, &zero]));
+    for factors in 2..=6 {
+        both(|| product_values(&vec![&zero[..]; factors], &vec![&limbs[..]; factors], factors + 1));
+        both(|| product_values(&vec![&limbs[..]; factors], &vec![&zero[..]; factors], factors + 1));
+    }
 }
 
 #[test]
