@@ -6,7 +6,10 @@ use ark_bn254::{Fq, Fq2, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
-use crate::field::{limbs_from_bytes, limbs_to_bytes};
+use crate::{
+    field::{limbs_from_bytes, limbs_to_bytes},
+    par,
+};
 
 /// Length of a compressed G1 point.
 pub const G1_BYTES: usize = 32;
@@ -51,20 +54,88 @@ pub fn g1_to_bytes(p: &G1Affine) -> [u8; G1_BYTES] {
     out
 }
 
-/// Decodes [`g1_to_bytes`]. `None` unless the bytes are the one encoding of a point on the curve.
-pub fn g1_from_bytes(bytes: &[u8; G1_BYTES]) -> Option<G1Affine> {
+/// What the bytes of a compressed point say.
+enum Compressed {
+    Identity,
+    /// An abscissa below the modulus, and whether the ordinate is the larger root.
+    Abscissa([u64; 4], bool),
+}
+
+fn parse(bytes: &[u8; G1_BYTES]) -> Option<Compressed> {
     let mut x_bytes = *bytes;
     let flags = x_bytes[31] & (Y_IS_LARGER | INFINITY);
     x_bytes[31] &= !(Y_IS_LARGER | INFINITY);
     if flags & INFINITY != 0 {
-        return (flags == INFINITY && x_bytes == [0; 32]).then(G1Affine::identity);
+        return (flags == INFINITY && x_bytes == [0; 32]).then_some(Compressed::Identity);
     }
-    let x = fq_from_bytes(&x_bytes)?;
-    lift_x(x, flags & Y_IS_LARGER != 0)
+    let x = limbs_from_bytes(&x_bytes);
+    (BigInt(x) < Fq::MODULUS).then_some(Compressed::Abscissa(x, flags & Y_IS_LARGER != 0))
+}
+
+/// Decodes [`g1_to_bytes`]. `None` unless the bytes are the one encoding of a point on the curve. Takes 8 µs; for many
+/// points use [`g1_each_from_bytes`].
+pub fn g1_from_bytes(bytes: &[u8; G1_BYTES]) -> Option<G1Affine> {
+    match parse(bytes)? {
+        Compressed::Identity => Some(G1Affine::identity()),
+        Compressed::Abscissa(x, larger) => lift_x(Fq::from_bigint(BigInt(x))?, larger),
+    }
+}
+
+/// Points that [`g1_each_from_bytes`] decodes at the price of one, or little more.
+pub fn g1_batch() -> usize {
+    if crate::ifma::available() { 8 } else { 1 }
+}
+
+/// [`g1_from_bytes`] of each element. Vector instructions and threads make it several times faster than one point after the
+/// other: 1.1 µs per point and thread.
+pub fn g1_each_from_bytes(bytes: &[[u8; G1_BYTES]]) -> Vec<Option<G1Affine>> {
+    let mut out = vec![None; bytes.len()];
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        par::chunks_mut(&mut out, PART, |first, out| {
+            for (bytes, out) in bytes[first..].chunks(8).zip(out.chunks_mut(8)) {
+                decode_eight(ifma, bytes, out);
+            }
+        });
+        return out;
+    }
+    par::chunks_mut(&mut out, PART, |first, out| {
+        for (bytes, out) in bytes[first..].iter().zip(out) {
+            *out = g1_from_bytes(bytes);
+        }
+    });
+    out
+}
+
+/// Points that one task decodes.
+const PART: usize = 64;
+
+/// Decodes at most eight points.
+#[cfg(target_arch = "x86_64")]
+fn decode_eight(ifma: crate::ifma::Ifma, bytes: &[[u8; G1_BYTES]], out: &mut [Option<G1Affine>]) {
+    // Lanes without an abscissa have abscissa 0, which is not on the curve.
+    let mut abscissae = [[0; 4]; 8];
+    let mut larger = 0;
+    for (i, (bytes, out)) in bytes.iter().zip(out.iter_mut()).enumerate() {
+        match parse(bytes) {
+            None => {}
+            Some(Compressed::Identity) => *out = Some(G1Affine::identity()),
+            Some(Compressed::Abscissa(x, is_larger)) => {
+                abscissae[i] = x;
+                larger |= u8::from(is_larger) << i;
+            }
+        }
+    }
+    let (lifted, exists) = crate::decompress::lift_eight(ifma, &abscissae, larger);
+    for (i, (out, lifted)) in out.iter_mut().zip(lifted).enumerate() {
+        if exists >> i & 1 == 1 {
+            *out = Some(lifted);
+        }
+    }
 }
 
 /// The point with this abscissa and the chosen ordinate, if there is one.
-fn lift_x(x: Fq, larger: bool) -> Option<G1Affine> {
+pub(crate) fn lift_x(x: Fq, larger: bool) -> Option<G1Affine> {
     let y = (x.square() * x + Fq::from(3u64)).sqrt()?;
     let y = if is_larger(&y) == larger { y } else { -y };
     Some(G1Affine::new_unchecked(x, y))
@@ -180,6 +251,23 @@ mod tests {
             }
         }
         assert!(decoded > 500);
+    }
+
+    #[test]
+    fn many_points_decode_as_single_ones_do() {
+        for n in [0, 1, 7, 8, 9, 64, 150] {
+            let mut points: Vec<G1Affine> = (0..n).map(|i: u32| hash_to_g1(&i.to_le_bytes())).collect();
+            points.iter_mut().step_by(11).skip(1).for_each(|p| *p = G1Affine::identity());
+            points.iter_mut().step_by(3).for_each(|p| *p = -*p);
+            let mut bytes: Vec<[u8; 32]> = points.iter().map(g1_to_bytes).collect();
+            for i in (2..n as usize).step_by(5) {
+                bytes[i] = [[0xff; 32], [0; 32], limbs_to_bytes(&Fq::MODULUS.0)][i % 3];
+            }
+            let expected: Vec<Option<G1Affine>> = bytes.iter().map(g1_from_bytes).collect();
+            assert_eq!(expected.iter().filter(|p| p.is_none()).count(), (2..n).step_by(5).count());
+            assert_eq!(g1_each_from_bytes(&bytes), expected);
+            assert_eq!(crate::ifma::portable(|| g1_each_from_bytes(&bytes)), expected);
+        }
     }
 
     #[test]

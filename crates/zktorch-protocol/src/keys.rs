@@ -4,7 +4,7 @@ use crate::claims::index_bits;
 use crate::error::VerifyError;
 use crate::pcs;
 use serde::{Deserialize, Serialize};
-use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, fr_to_bytes, g1_from_bytes, g1_to_bytes};
+use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, fr_to_bytes, g1_each_from_bytes, g1_to_bytes};
 use zktorch_program::Program;
 
 /// What a verifier needs: the program, the commitments to the parameters and the reference string's verifier part. It *is* the model's
@@ -48,7 +48,7 @@ impl VerifyingKey {
         let bad = |why: &str| VerifyError::Key(why.to_string());
         let encoded: Encoded = postcard::from_bytes(bytes).map_err(|e| VerifyError::Key(format!("it cannot be read: {e}")))?;
         let rows = |rows: &[[u8; G1_BYTES]]| {
-            rows.iter().map(g1_from_bytes).collect::<Option<Vec<_>>>().ok_or_else(|| bad("a commitment is no canonical curve point"))
+            g1_each_from_bytes(rows).into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| bad("a commitment is no canonical curve point"))
         };
         let key = VerifyingKey {
             params_rows: rows(&encoded.params_rows)?,

@@ -10,7 +10,7 @@
 use crate::circuit::{Circuit, Lc, ROW, Wire};
 use crate::error::VerifyError;
 use crate::transcript::Transcript;
-use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, g1_from_bytes};
+use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, g1_batch, g1_each_from_bytes};
 
 /// A prover or a verifier.
 pub trait Party {
@@ -55,7 +55,14 @@ pub trait Party {
 /// Where a verifier's messages come from.
 enum Source<'a> {
     /// A proof.
-    Proof(&'a [u8]),
+    Proof {
+        /// What has not been read.
+        rest: &'a [u8],
+        /// The next words, decoded as points in case they are: several at a time cost little more than one. The word after the last
+        /// of them stands where `ahead_end` bytes are left.
+        ahead: Vec<Option<G1Affine>>,
+        ahead_end: usize,
+    },
     /// Nowhere: every message is zero. Used to learn the shape of a proof from a verifying key alone.
     Dry {
         /// Bytes that a proof would have had so far.
@@ -75,7 +82,12 @@ pub struct Verifier<'a> {
 impl<'a> Verifier<'a> {
     /// Reads from `proof`.
     pub fn new(transcript: Transcript, proof: &'a [u8]) -> Verifier<'a> {
-        Verifier { transcript, circuit: Circuit::default(), source: Source::Proof(proof), rows: Vec::new() }
+        Verifier {
+            transcript,
+            circuit: Circuit::default(),
+            source: Source::Proof { rest: proof, ahead: Vec::new(), ahead_end: proof.len() },
+            rows: Vec::new(),
+        }
     }
 
     /// A verifier that reads zeros: to learn how long a proof is and how large its circuit.
@@ -87,21 +99,21 @@ impl<'a> Verifier<'a> {
     pub fn dry_length(&self) -> usize {
         match self.source {
             Source::Dry { length } => length,
-            Source::Proof(_) => 0,
+            Source::Proof { .. } => 0,
         }
     }
 
     /// Refuses bytes after the last message.
     pub fn finish(&self) -> Result<(), VerifyError> {
         match self.source {
-            Source::Proof(rest) if !rest.is_empty() => Err(VerifyError::TrailingBytes { count: rest.len() }),
+            Source::Proof { rest, .. } if !rest.is_empty() => Err(VerifyError::TrailingBytes { count: rest.len() }),
             _ => Ok(()),
         }
     }
 
     fn take<const N: usize>(&mut self, what: &'static str) -> Result<Option<[u8; N]>, VerifyError> {
         match &mut self.source {
-            Source::Proof(rest) => {
+            Source::Proof { rest, .. } => {
                 let (head, tail) = rest.split_first_chunk::<N>().ok_or(VerifyError::Truncated { what })?;
                 let head = *head;
                 *rest = tail;
@@ -122,10 +134,21 @@ impl<'a> Verifier<'a> {
     }
 
     fn read_point(&mut self, what: &'static str) -> Result<G1Affine, VerifyError> {
-        match self.take::<G1_BYTES>(what)? {
-            Some(bytes) => g1_from_bytes(&bytes).ok_or(VerifyError::BadPoint { what }),
-            None => Ok(G1Affine::identity()),
+        if let Source::Proof { rest, ahead, ahead_end } = &mut self.source {
+            let words = rest.as_chunks::<G1_BYTES>().0;
+            // Words decoded and not yet passed; what was decoded is of no use at another alignment.
+            let left = rest.len().saturating_sub(*ahead_end);
+            if left == 0 || left % G1_BYTES != 0 {
+                *ahead = g1_each_from_bytes(words.get(..g1_batch()).unwrap_or(words));
+                *ahead_end = rest.len().saturating_sub(ahead.len().saturating_mul(G1_BYTES));
+            }
+            let left = rest.len().saturating_sub(*ahead_end) / G1_BYTES;
+            let point = ahead.len().checked_sub(left).and_then(|i| ahead.get(i)).copied().flatten();
+            self.take::<G1_BYTES>(what)?;
+            return point.ok_or(VerifyError::BadPoint { what });
         }
+        self.take::<G1_BYTES>(what)?;
+        Ok(G1Affine::identity())
     }
 }
 
@@ -178,7 +201,7 @@ impl Party for Verifier<'_> {
         Vec::new()
     }
     fn checks(&self) -> bool {
-        matches!(self.source, Source::Proof(_))
+        matches!(self.source, Source::Proof { .. })
     }
 }
 

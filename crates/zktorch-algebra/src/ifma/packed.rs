@@ -251,6 +251,12 @@ impl<C: MontConfig<4>> Packed<C> {
         difference.select(difference.limbs[4].negative(), self)
     }
 
+    /// Mask of the lanes below `p`.
+    #[inline(always)]
+    pub(crate) fn is_below_modulus(self, ifma: Ifma) -> u8 {
+        self.lazy().sub(Lazy::multiple::<1>(ifma)).carry(ifma).limbs[4].negative()
+    }
+
     /// The residues below `p` of values below `4p`.
     #[inline(always)]
     pub(crate) fn canonical(self, ifma: Ifma) -> Self {
