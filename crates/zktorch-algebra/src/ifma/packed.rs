@@ -251,6 +251,13 @@ impl<C: MontConfig<4>> Packed<C> {
         difference.select(difference.limbs[4].negative(), self)
     }
 
+    /// Moves lane `i + N` to lane `i`, around the end.
+    #[inline(always)]
+    pub(crate) fn rotate<const N: i32>(self) -> Self {
+        let [a, b, c, d, e] = self.limbs;
+        Self::of([a.rotate::<N>(), b.rotate::<N>(), c.rotate::<N>(), d.rotate::<N>(), e.rotate::<N>()])
+    }
+
     /// Mask of the lanes below `p`.
     #[inline(always)]
     pub(crate) fn is_below_modulus(self, ifma: Ifma) -> u8 {

@@ -137,6 +137,13 @@ impl U64x8 {
         Self(unsafe { _mm512_permutex2var_epi64(self.0, index.0, b.0) })
     }
 
+    /// Moves lane `i + N` to lane `i`, around the end.
+    #[inline(always)]
+    pub(crate) fn rotate<const N: i32>(self) -> Self {
+        // SAFETY: `self` exists, so the processor has the instruction.
+        Self(unsafe { _mm512_alignr_epi64::<N>(self.0, self.0) })
+    }
+
     /// Pairs of lanes `(N & 3)` and `(N >> 2 & 3)` of `self`, then `(N >> 4 & 3)` and `(N >> 6)` of `b`.
     #[inline(always)]
     pub(crate) fn pairs<const N: i32>(self, b: Self) -> Self {

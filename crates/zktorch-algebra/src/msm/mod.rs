@@ -4,6 +4,8 @@
 //! are chosen from the sizes of the scalars that are there, so 16-bit cells cost two additions each and a few long scalars
 //! among them cost only themselves.
 
+#[cfg(target_arch = "x86_64")]
+mod complete;
 mod digits;
 mod fixed_base;
 mod lists;
