@@ -8,6 +8,13 @@ pub fn peak_rss_bytes() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// Memory that programs can still get, where the system tells (Linux).
+pub fn available_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// Lets [`peak_rss_bytes`] begin anew at the present size, if the system allows it.
 pub fn reset_peak() {
     // What fails leaves a peak that is larger than that of the phase alone; the total is right either way.

@@ -18,6 +18,16 @@ pub struct Ui {
     bar: RefCell<Option<(ProgressBar, Instant, String)>>,
 }
 
+/// A handle on a progress bar.
+pub struct Counter(ProgressBar);
+
+impl Counter {
+    /// How far the work is.
+    pub fn set(&self, position: u64) {
+        self.0.set_position(position);
+    }
+}
+
 impl Ui {
     /// By the flags; progress bars only on a terminal.
     pub fn new(common: Common) -> Ui {
@@ -68,6 +78,27 @@ impl Ui {
             ProgressBar::hidden()
         };
         *self.bar.borrow_mut() = Some((bar, Instant::now(), name.to_owned()));
+    }
+
+    /// Begins a phase of known length; [`Ui::counter`] moves its bar.
+    pub fn bar(&self, name: &str, length: u64) {
+        self.finish();
+        let bar = if self.bars {
+            let bar = ProgressBar::new(length);
+            let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed:.dim} {eta:.dim}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(name.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        } else {
+            ProgressBar::hidden()
+        };
+        *self.bar.borrow_mut() = Some((bar, Instant::now(), name.to_owned()));
+    }
+
+    /// Moves the bar of the phase that runs, from any thread.
+    pub fn counter(&self) -> Counter {
+        Counter(self.bar.borrow().as_ref().map_or_else(ProgressBar::hidden, |(bar, _, _)| bar.clone()))
     }
 
     /// Ends the phase that runs, if one does.

@@ -10,7 +10,7 @@ use zktorch_program::{Builder, Table};
 use zktorch_protocol::Witness;
 use zktorch_protocol::circuit::{Circuit, Lc, ROW, Wire};
 use zktorch_protocol::lookup::lookup_argument;
-use zktorch_protocol::party::{Party, Prover, Verifier};
+use zktorch_protocol::party::{Part, Party, Prover, Verifier};
 use zktorch_protocol::{Transcript, VerifyError};
 
 /// Adds up the time between messages by the message that ends it: `.0` before its values are known, `.1` for sending it.
@@ -66,6 +66,9 @@ impl<P: Party> Party for Timed<P> {
     }
     fn random(&mut self, n: usize) -> Vec<Fr> {
         self.party.random(n)
+    }
+    fn restart(&mut self, transcript: Transcript) -> Part {
+        self.party.restart(transcript)
     }
     fn checks(&self) -> bool {
         self.party.checks()

@@ -1,10 +1,10 @@
 //! Provers that cheat beside the protocol: each test forges a proof in one particular way and sees it refused.
 
 use crate::circuit::{Circuit, Lc, ROW, Wire};
-use crate::party::{Party, Verifier};
-use crate::proof::{run, statement};
-use crate::tests::{keys, sample_in_rows};
-use crate::{ProvingKey, Transcript, VerifyError, VerifyingKey, prove, verify};
+use crate::party::{Part, Party, Verifier};
+use crate::proof::{read_decider, read_leaves};
+use crate::tests::{keys, prove, prove_with, sample_in_rows};
+use crate::{ProvingKey, Statement, Transcript, VerifyError, VerifyingKey, verify};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use zktorch_algebra::{Fr, G1Affine, fr_from_bytes, fr_to_bytes, g1_from_bytes, g1_to_bytes};
@@ -41,25 +41,13 @@ fn a_correction_of_a_weight_inside_the_opening_mask_is_refused() {
     assert_ne!(witness.publics, execute(&s.built, &s.inputs).unwrap().publics, "the forged output is wrong");
     let correction = s.pk.srs.g1[0] + s.pk.srs.g1[0] + s.pk.srs.g1[0];
     let forge = |sign: bool| {
-        crate::proof::prove_with(
-            &s.pk,
-            &s.vk,
-            &other.parameters,
-            b"",
-            &witness.heap,
-            &witness.publics,
-            None,
-            rng(1),
-            &mut |_| {},
-            |party| {
-                party.tamper_point = Some(Box::new(move |what, p| {
-                    if what == "opening mask" {
-                        *p = G1Affine::from(if sign { correction + *p } else { -correction + *p });
-                    }
-                }));
-            },
-        )
-        .unwrap()
+        prove_with(&s.pk, &s.vk, &other.parameters, b"", &witness.heap, &witness.publics, rng(1), |party| {
+            party.tamper_point = Some(Box::new(move |what, p| {
+                if what == "opening mask" {
+                    *p = G1Affine::from(if sign { correction + *p } else { -correction + *p });
+                }
+            }));
+        })
     };
     for sign in [false, true] {
         assert!(matches!(verify(&s.vk, b"", &witness.publics, &forge(sign)).unwrap_err(), VerifyError::Opening(_)), "{sign}");
@@ -75,7 +63,7 @@ fn a_late_message_cannot_correct_an_early_one() {
     let delta = s.pk.srs.g1[1];
     let forge = |early: &'static str, late: &'static str| {
         let (mut first, mut second) = (true, true);
-        crate::proof::prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, None, rng(1), &mut |_| {}, |party| {
+        prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, rng(1), |party| {
             party.tamper_point = Some(Box::new(move |what, p| {
                 if what == early && std::mem::take(&mut first) {
                     *p = G1Affine::from(delta + *p);
@@ -84,7 +72,6 @@ fn a_late_message_cannot_correct_an_early_one() {
                 }
             }));
         })
-        .unwrap()
     };
     for (early, late) in [
         ("lookup top layer", "mask wires"),
@@ -103,27 +90,24 @@ fn a_scalar_in_the_clear_that_is_off_by_one_is_refused() {
     let s = Setting::new(3);
     let (heap, publics) = s.witness();
     for (name, refusal) in [
-        ("masked evaluation", VerifyError::DeciderOuter),
-        ("random slack", VerifyError::DeciderOuter),
-        ("decider outer", VerifyError::DeciderOuter),
-        ("decider products", VerifyError::DeciderOuter),
-        ("decider inner", VerifyError::DeciderInner),
-        ("witness evaluation", VerifyError::DeciderInner),
-        ("random witness evaluation", VerifyError::DeciderInner),
+        ("masked evaluation", VerifyError::Circuit),
+        ("masked error", VerifyError::Circuit),
+        ("decider round", VerifyError::Circuit),
+        ("masked row", VerifyError::Circuit),
+        ("random witness evaluation", VerifyError::BatchedClaims),
         ("second masked evaluation", VerifyError::BatchedClaims),
         ("opening sumcheck", VerifyError::BatchedClaims),
         ("opening evaluation", VerifyError::BatchedClaims),
         ("folded blinder", VerifyError::Opening(crate::pcs::PcsError::Pairing)),
     ] {
         let mut first = true;
-        let proof = crate::proof::prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, None, rng(1), &mut |_| {}, |party| {
+        let proof = prove_with(&s.pk, &s.vk, &s.built.parameters, b"", &heap, &publics, rng(1), |party| {
             party.tamper_scalar = Some(Box::new(move |what, x| {
                 if what == name && std::mem::take(&mut first) {
                     *x += Fr::from(1u64);
                 }
             }));
-        })
-        .unwrap();
+        });
         assert_eq!(verify(&s.vk, b"", &publics, &proof).unwrap_err(), refusal, "{name}");
     }
 }
@@ -184,6 +168,9 @@ impl Party for Recorder<'_> {
     fn random(&mut self, n: usize) -> Vec<Fr> {
         self.inner.random(n)
     }
+    fn restart(&mut self, transcript: Transcript) -> Part {
+        self.inner.restart(transcript)
+    }
     fn checks(&self) -> bool {
         false
     }
@@ -207,12 +194,13 @@ impl Setting {
     }
     fn prove(&self, seed: u64) -> Vec<u8> {
         let (heap, publics) = self.witness();
-        prove(&self.pk, &self.vk, &self.built.parameters, b"", &heap, &publics, None, rng(seed), &mut |_| {}).unwrap()
+        prove(&self.pk, &self.vk, &self.built.parameters, b"", &heap, &publics, rng(seed))
     }
     fn record(&self, digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>], proof: &[u8]) -> Record {
-        let inner = Verifier::new(statement(digest, context, publics), proof);
+        let inner = Verifier::new(Transcript::new(), proof);
         let mut party = Recorder { inner, words: Vec::new(), challenges: Vec::new() };
-        run(&mut party, &self.vk.program, Some(&self.vk), publics, None, &mut |_| {}).unwrap();
+        let mut leaves = read_leaves(&mut party, digest, &[Statement::of(&self.vk, context, publics)], Some(&self.vk)).unwrap().0;
+        read_decider(&mut party, leaves.pop().unwrap(), Some(&self.vk)).unwrap();
         party.inner.finish().unwrap();
         (party.words, party.challenges)
     }
@@ -266,9 +254,14 @@ fn every_kind_of_message_moves_the_next_challenge() {
 #[test]
 fn every_part_of_the_statement_moves_the_first_challenge() {
     let s = Setting::new(3);
-    let first = |digest: [u8; 32], context: &[u8], publics: &[Vec<i64>]| statement(&digest, context, publics).challenge(b"first");
+    let of = |digest: [u8; 32], label: &[u8], context: &[u8], publics: &[Vec<i64>]| {
+        Statement { label, ..Statement::of(&s.vk, context, publics) }.transcript(&digest).challenge(b"first")
+    };
+    let first = |digest: [u8; 32], context: &[u8], publics: &[Vec<i64>]| of(digest, b"", context, publics);
     let digest = s.vk.digest();
     let statements = [
+        of(digest, b"batch", b"", &[vec![1, 2], vec![3]]),
+        of(digest, b"", b"batch", &[vec![1, 2], vec![3]]),
         first(digest, b"", &[vec![1, 2], vec![3]]),
         first([0; 32], b"", &[vec![1, 2], vec![3]]),
         first(digest, b"x", &[vec![1, 2], vec![3]]),

@@ -62,18 +62,21 @@ pub enum VerifyError {
         /// Largest admitted.
         hi: i64,
     },
-    /// A round of the decider's first sumcheck, or its end, is inconsistent: the verifier circuit is not satisfied.
-    #[error("E0510: the verifier circuit is not satisfied (outer check of the decider)")]
-    DeciderOuter,
-    /// The decider's second sumcheck is inconsistent: the claimed products of the circuit's matrices are wrong.
-    #[error("E0511: the decider's matrix products do not match the committed witness (inner check)")]
-    DeciderInner,
+    /// The decider's sumcheck is inconsistent: the verifier circuit is not satisfied.
+    #[error("E0510: the verifier circuit is not satisfied")]
+    Circuit,
     /// The evaluation claims do not reduce to one point.
     #[error("E0512: the evaluation claims are inconsistent with each other")]
     BatchedClaims,
     /// The polynomial opening is wrong.
     #[error("E0513: the polynomial opening is wrong: {0}")]
     Opening(#[from] PcsError),
+    /// The folds do not form a tree over the leaves.
+    #[error("E0514: the folds of the proof do not form a tree over its inferences and segments")]
+    Tree,
+    /// A proof of several parts lacks one, has one twice, or has none.
+    #[error("E0515: the parts of the proof do not make up its statement: {0}")]
+    Parts(String),
     /// The verifying key describes a program that no proof can be checked against.
     #[error("E0520: the verifying key is not valid: {0}")]
     Key(String),

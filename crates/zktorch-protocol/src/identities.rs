@@ -9,7 +9,7 @@
 //! | 1 | | draws one point, long enough for the output letters of any identity, and `γ` | [`identity_argument`] |
 //! | 2 | hidden values of all one-factor terms at that point | | `Plan::singles` |
 //! | 3 | sumcheck of `Σ_ι γ^ι Σ_t c_t Σ_s eq(r_s, s) Π_f V_{t,f}[s]` over the letters `s` that several factors share | | [`hidden_sumcheck`] |
-//! | 4 | hidden values of every factor at the end, and products of pairs | products, and the end of the sumcheck, in the circuit | `Plan::multis` |
+//! | 4 | hidden values of every factor at the end | the end of the sumcheck, in the circuit | `Slots` |
 //!
 //! A letter that occurs in one factor only is bound to the point (an output letter) or summed (a contraction letter) before the sumcheck
 //! starts. Factors that the verifier knows (constants, public tensors) it evaluates itself.
@@ -19,7 +19,7 @@
 //! `(bits + I + d·rounds) / |F|` for `I` identities, `bits` output variables and degree `d ≤ 4` (Schwartz–Zippel; Thaler 2013 for products).
 //! The identities hold over the integers because the program's audit excludes wrap-around.
 
-use crate::circuit::{Lc, Wire};
+use crate::circuit::{Lc, Product, ROW, Wire};
 use crate::claims::{Claim, Resolved, Weight, index_bits, resolve, weighted_sum};
 use crate::error::VerifyError;
 use crate::party::Party;
@@ -153,6 +153,37 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Where the hidden factors of each term stand in the last message: those of one term in one row, for their product.
+struct Slots {
+    /// First value of each term.
+    first: Vec<usize>,
+    /// Number of values.
+    len: usize,
+}
+
+impl Slots {
+    /// Values of a term: its hidden factors; of three, also the product of the first two.
+    fn size(multi: &Multi<'_>) -> usize {
+        match multi.factors.iter().filter(|f| matches!(f.source, Resolved::Committed(..))).count() {
+            3 => 4,
+            n => n,
+        }
+    }
+
+    /// Larger terms first: sizes are 0, 1, 2 and 4, so no term crosses a row.
+    fn new(plan: &Plan<'_>) -> Slots {
+        const { assert!(ROW.is_multiple_of(4)) };
+        let mut order: Vec<usize> = (0..plan.multis.len()).collect();
+        order.sort_by_key(|&t| std::cmp::Reverse(Slots::size(&plan.multis[t])));
+        let mut slots = Slots { first: vec![0; order.len()], len: 0 };
+        for t in order {
+            slots.first[t] = slots.len;
+            slots.len += Slots::size(&plan.multis[t]);
+        }
+        slots
+    }
+}
+
 /// Proves that all identities of the program hold; leaves claims on committed vectors. `witness` is present at the prover only.
 pub fn identity_argument<P: Party>(
     party: &mut P,
@@ -190,22 +221,12 @@ pub fn identity_argument<P: Party>(
     let (point, end) = hidden_sumcheck(party, "identity sumcheck", rest.scaled(-Fr::ONE), rounds, degree, state.as_mut())?;
 
     // The factors at the end of the sumcheck.
-    let mut messages = 0;
-    let shapes: Vec<usize> = plan
-        .multis
-        .iter()
-        .map(|m| {
-            let hidden = m.factors.iter().filter(|f| matches!(f.source, Resolved::Committed(..))).count();
-            messages += hidden + hidden.saturating_sub(1);
-            hidden
-        })
-        .collect();
-    let wires = party.hidden("identity factors", messages, || prover::finals(&plan, state.as_ref()))?;
-    let mut wires = wires.into_iter();
-    let mut next = move || wires.next().unwrap_or(Wire(0));
+    let slots = Slots::new(&plan);
+    let wires = party.hidden("identity factors", slots.len, || prover::finals(&plan, &slots, state.as_ref()))?;
+    let mut products = Vec::new();
     let mut total = Lc::zero();
     let half = Fr::from(2u64).inverse().unwrap_or_default();
-    for (multi, hidden) in plan.multis.iter().zip(shapes) {
+    for (multi, &slot) in plan.multis.iter().zip(&slots.first) {
         let own = &point[rounds - multi.vars()..];
         let mut scale = multi.weight * half.pow([(rounds - multi.vars()) as u64]);
         let mut tail = own;
@@ -219,34 +240,34 @@ pub fn identity_argument<P: Party>(
             }
         }
         let point_of = |l: u8| letters.iter().find(|(x, _)| *x == l).map_or_else(Vec::new, |(_, p)| p.to_vec());
-        let mut product: Option<Wire> = None;
+        let mut own = wires[slot..].iter().copied();
+        let mut next = move || own.next().unwrap_or(Wire(0));
+        let mut hidden: Vec<Wire> = Vec::new();
         for factor in &multi.factors {
             let axes = factor.weighted(point_of);
             match factor.source {
                 Resolved::Known(values) => scale *= weighted_sum(values, factor.offset, &axes),
                 Resolved::Committed(vector, offset) => {
+                    if let &[a, b] = &hidden[..] {
+                        let product = next();
+                        party.circuit().quadratic(Lc::wire(product).scaled(-Fr::ONE), vec![Product { coefficient: Fr::ONE, a, b }]);
+                        hidden = vec![product];
+                    }
                     let wire = next();
                     claims.push(Claim { vector, offset, axes, value: Lc::wire(wire) });
-                    product = Some(match product {
-                        None => wire,
-                        Some(p) => {
-                            let q = next();
-                            party.circuit().product(Lc::wire(p), Lc::wire(wire), Lc::wire(q));
-                            q
-                        }
-                    });
+                    hidden.push(wire);
                 }
             }
         }
-        debug_assert!(hidden == 0 || product.is_some());
-        match product {
-            Some(p) => total.add_wire(scale, p),
-            None => total.constant += scale,
+        match hidden[..] {
+            [] => total.constant += scale,
+            [a] => total.add_wire(scale, a),
+            [a, b, ..] => products.push(Product { coefficient: -scale, a, b }),
         }
     }
     let mut check = end;
     check.add_scaled(-Fr::ONE, &total);
-    party.circuit().zero(check);
+    party.circuit().quadratic(check, products);
     Ok(())
 }
 
@@ -383,23 +404,18 @@ mod prover {
     }
 
     /// Values of the hidden factors and of their products, term by term.
-    pub(super) fn finals(plan: &Plan<'_>, state: Option<&Batch<'_>>) -> Vec<Fr> {
+    pub(super) fn finals(plan: &Plan<'_>, slots: &Slots, state: Option<&Batch<'_>>) -> Vec<Fr> {
         let state = state.expect("the prover has a state");
-        let mut out = Vec::new();
-        for (t, m) in plan.multis.iter().enumerate() {
-            let mut product: Option<Fr> = None;
-            for (f, v) in m.factors.iter().zip(state.finals(t)) {
-                if matches!(f.source, Resolved::Committed(..)) {
-                    out.push(v);
-                    product = Some(match product {
-                        None => v,
-                        Some(p) => {
-                            out.push(p * v);
-                            p * v
-                        }
-                    });
-                }
-            }
+        let mut out = vec![Fr::ZERO; slots.len];
+        for (t, (m, &slot)) in plan.multis.iter().zip(&slots.first).enumerate() {
+            let finals = state.finals(t);
+            let hidden: Vec<Fr> =
+                m.factors.iter().zip(finals).filter(|(f, _)| matches!(f.source, Resolved::Committed(..))).map(|(_, v)| v).collect();
+            let values = match hidden[..] {
+                [a, b, c] => vec![a, b, a * b, c],
+                _ => hidden,
+            };
+            out[slot..slot + values.len()].copy_from_slice(&values);
         }
         out
     }
@@ -416,7 +432,7 @@ mod prover {
     pub(super) fn state(_: &Plan<'_>, _: Option<Witness<'_>>, _: usize, _: usize) -> Option<NoProver> {
         None
     }
-    pub(super) fn finals(_: &Plan<'_>, _: Option<&NoProver>) -> Vec<Fr> {
+    pub(super) fn finals(_: &Plan<'_>, _: &Slots, _: Option<&NoProver>) -> Vec<Fr> {
         Vec::new()
     }
 }

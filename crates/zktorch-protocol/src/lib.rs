@@ -1,5 +1,6 @@
 //! Proves an algebraic [`zktorch_program::Program`] in zero knowledge, and verifies the proof. Knows nothing of machine learning.
 
+pub mod accumulate;
 #[cfg(all(test, feature = "prover"))]
 #[allow(clippy::unwrap_used)]
 mod attacks;
@@ -27,14 +28,16 @@ mod tests;
 mod transcript;
 mod witness;
 
+#[cfg(feature = "prover")]
+pub use accumulate::{Accumulator, AccumulatorError};
 pub use error::VerifyError;
 #[cfg(feature = "prover")]
 pub use keys::{ProvingKey, SetupError, VerifyingKey, matrix_bits, setup};
 #[cfg(not(feature = "prover"))]
 pub use keys::{ProvingKey, VerifyingKey, matrix_bits};
-pub use proof::{Phase, ProofShape, Verified, proof_shape, required_srs_size, verify};
 #[cfg(feature = "prover")]
-pub use proof::{ProveError, prove};
+pub use proof::{Blinding, ProveError, accumulate, check_accumulator, prove};
+pub use proof::{Import, Phase, ProofShape, Statement, Verified, proof_shape, required_srs_size, verify, verify_all};
 #[cfg(feature = "prover")]
 pub use ranges::{RangeError, prove_ranges};
 pub use ranges::{range_program, verify_ranges};

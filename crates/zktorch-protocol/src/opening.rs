@@ -50,19 +50,39 @@ pub struct RowVector<'a> {
     pub blinders: &'a [Fr],
 }
 
-/// A claim in the clear: the vector of `2^bits` values behind `commitment` evaluates to `value` at `point`.
+/// A claim in the clear: the inner product of the vector behind `commitment` with a public kernel is `value`.
 #[derive(Clone, Debug, Default)]
 pub struct OpenClaim {
-    /// The point; its length is the vector's number of variables.
-    pub point: Vec<Fr>,
+    /// log2 of the vector's length.
+    pub bits: usize,
+    /// The kernel `Σ weight · eq(point, ·)`. A point of fewer than `bits` variables speaks of the vector's first cells.
+    pub kernel: Vec<(Fr, Vec<Fr>)>,
     /// The value.
     pub value: Fr,
     /// The commitment as a linear combination (verifier).
     pub commitment: Vec<(Fr, G1Affine)>,
     /// The vector (prover).
     pub poly: Vec<Fr>,
+    /// The kernel's `2^bits` values (prover), if they are at hand.
+    pub table: Vec<Fr>,
     /// The commitment's blinder (prover).
     pub blinder: Fr,
+}
+
+impl OpenClaim {
+    /// A claim on the vector's extension at a point.
+    pub fn at(point: Vec<Fr>, value: Fr) -> OpenClaim {
+        OpenClaim { bits: point.len(), kernel: vec![(Fr::ONE, point)], value, ..OpenClaim::default() }
+    }
+
+    /// The kernel's extension at a point of `bits` variables.
+    fn kernel_at(&self, at: &[Fr]) -> Fr {
+        let term = |(weight, point): &(Fr, Vec<Fr>)| {
+            let (lead, own) = at.split_at(at.len() - point.len());
+            *weight * padding(lead) * eq_eval(point, own)
+        };
+        self.kernel.iter().map(term).sum()
+    }
 }
 
 /// What the prover needs to open: the cells of every vector, and the generators.
@@ -79,7 +99,7 @@ pub struct OpeningSecrets<'a> {
 }
 
 /// Number of rows of random wires that [`crate::decider`] adds.
-pub(crate) const MASK_ROWS: usize = 2;
+pub(crate) const MASK_ROWS: usize = 1;
 
 /// Steps 1 to 5.
 pub fn open_rows<P: Party>(
@@ -101,8 +121,7 @@ pub fn open_rows<P: Party>(
 
     // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random.
     let rows = party.circuit().rows + rounds + (claims.len() + 1).div_ceil(ROW) + MASK_ROWS;
-    let constraints = party.circuit().constraints.len() + 2;
-    let mask_bits = rounds.max((rows * ROW).next_power_of_two().trailing_zeros() as usize).max(crate::circuit::bits(constraints));
+    let mask_bits = rounds.max((rows * ROW).next_power_of_two().trailing_zeros() as usize);
     let mut mask = party.random((1 << mask_bits) + 1);
     let mask_blinder = mask.pop().unwrap_or_default();
     let mask_commitment = party.point("opening mask", || prover::commit(secrets, &mask, mask_blinder))?;
@@ -158,9 +177,7 @@ pub fn open_rows<P: Party>(
         }
     }
     let poly = prover::fold(combined, &folds, mask);
-    let mut padded = vec![Fr::ZERO; mask_bits - rounds];
-    padded.extend_from_slice(&point);
-    Ok(OpenClaim { point: padded, value, commitment, poly, blinder })
+    Ok(OpenClaim { bits: mask_bits, kernel: vec![(Fr::ONE, point)], value, commitment, poly, table: Vec::new(), blinder })
 }
 
 /// `Π (1 − x_i)`.
@@ -176,10 +193,10 @@ pub fn open_batch<P: Party>(
     srs: Option<&pcs::Srs>,
 ) -> Result<(), VerifyError> {
     // The first claim's vector is uniformly random, and so is its value at another point.
-    let extra = party.challenges(b"second point", claims.first().map_or(0, |c| c.point.len()));
+    let extra = party.challenges(b"second point", claims.first().map_or(0, |c| c.bits));
     let extra_value = party.scalar("second masked evaluation", || prover::clear_evaluate(&claims, &extra))?;
     let sigma = party.challenge(b"opening batch");
-    let rounds = claims.iter().map(|c| c.point.len()).max().unwrap_or(0);
+    let rounds = claims.iter().map(|c| c.bits).max().unwrap_or(0);
     let mut claim = Fr::ZERO;
     let mut weight = Fr::ONE;
     for c in &claims {
@@ -205,9 +222,9 @@ pub fn open_batch<P: Party>(
     let mut evaluations = Vec::with_capacity(claims.len());
     for (j, c) in claims.iter().enumerate() {
         let e = party.scalar("opening evaluation", || prover::clear_final(state.as_ref(), j))?;
-        let own = &point[rounds - c.point.len()..];
-        let pad = padding(&point[..rounds - c.point.len()]);
-        let mut kernel = weight * eq_eval(&c.point, own);
+        let (lead, own) = point.split_at(rounds - c.bits);
+        let pad = padding(lead);
+        let mut kernel = weight * c.kernel_at(own);
         if j == 0 {
             kernel += extra_weight * eq_eval(&extra, own);
         }
@@ -268,7 +285,28 @@ pub(crate) mod prover {
 
     pub(crate) fn commit(secrets: Option<OpeningSecrets<'_>>, values: &[Fr], blinder: Fr) -> G1Affine {
         let s = secrets.expect("the prover has generators");
-        G1Affine::from(zktorch_algebra::msm::msm(&s.srs.g1, values) + s.h * blinder)
+        commit_to(s.srs, s.h, values, blinder)
+    }
+
+    /// `Σ values_j · G_j + blinder · H`.
+    pub(crate) fn commit_to(srs: &pcs::Srs, h: G1Affine, values: &[Fr], blinder: Fr) -> G1Affine {
+        G1Affine::from(zktorch_algebra::msm::msm(&srs.g1, values) + h * blinder)
+    }
+
+    impl OpenClaim {
+        /// The kernel's values.
+        pub(crate) fn kernel_table(&self) -> Vec<Fr> {
+            if !self.table.is_empty() {
+                return self.table.clone();
+            }
+            let mut table = vec![Fr::ZERO; 1 << self.bits];
+            for (weight, point) in &self.kernel {
+                for (t, e) in table.iter_mut().zip(eq_table_scaled(point, *weight)) {
+                    *t += e;
+                }
+            }
+            table
+        }
     }
 
     /// `u_j` for every claim.
@@ -348,8 +386,8 @@ pub(crate) mod prover {
                 let coeff = weight;
                 weight *= sigma;
                 let mut poly = c.poly.clone();
-                poly.resize(1 << c.point.len(), Fr::ZERO);
-                let mut kernel = eq_table(&c.point);
+                poly.resize(1 << c.bits, Fr::ZERO);
+                let mut kernel = c.kernel_table();
                 if j == 0 {
                     for (k, e) in kernel.iter_mut().zip(eq_table_scaled(extra.0, extra.1)) {
                         *k += e;

@@ -12,6 +12,19 @@ use crate::error::VerifyError;
 use crate::transcript::Transcript;
 use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, g1_batch, g1_each_from_bytes};
 
+/// What a part of a proof leaves: the hidden rows' commitments (verifier) or wires, blinders and messages (prover).
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Commitments of the hidden rows.
+    pub rows: Vec<G1Affine>,
+    /// Values of the wires.
+    pub wires: Vec<Fr>,
+    /// Blinders of the hidden rows.
+    pub blinders: Vec<Fr>,
+    /// The messages as they stand in the proof.
+    pub messages: Vec<u8>,
+}
+
 /// A prover or a verifier.
 pub trait Party {
     /// The transcript.
@@ -39,6 +52,8 @@ pub trait Party {
     fn secrets(&self) -> Option<(&[Fr], &[Fr])>;
     /// `n` uniformly random scalars for masks; empty at the verifier.
     fn random(&mut self, n: usize) -> Vec<Fr>;
+    /// Begins the next part of the proof: another transcript and an empty circuit. Returns what the part before has left.
+    fn restart(&mut self, transcript: Transcript) -> Part;
     /// Whether this party reads a proof and so has something to check. The prover and a dry run do not.
     fn checks(&self) -> bool;
 
@@ -93,6 +108,11 @@ impl<'a> Verifier<'a> {
     /// A verifier that reads zeros: to learn how long a proof is and how large its circuit.
     pub fn dry() -> Verifier<'static> {
         Verifier { transcript: Transcript::new(), circuit: Circuit::default(), source: Source::Dry { length: 0 }, rows: Vec::new() }
+    }
+
+    /// Reads a number of four bytes, little-endian. The caller absorbs what it means.
+    pub(crate) fn count(&mut self, what: &'static str) -> Result<u32, VerifyError> {
+        Ok(self.take::<4>(what)?.map_or(0, u32::from_le_bytes))
     }
 
     /// Length of the proof that a dry run has read.
@@ -199,6 +219,11 @@ impl Party for Verifier<'_> {
     }
     fn random(&mut self, _: usize) -> Vec<Fr> {
         Vec::new()
+    }
+    fn restart(&mut self, transcript: Transcript) -> Part {
+        self.transcript = transcript;
+        self.circuit = Circuit::default();
+        Part { rows: std::mem::take(&mut self.rows), ..Part::default() }
     }
     fn checks(&self) -> bool {
         matches!(self.source, Source::Proof { .. })
@@ -344,7 +369,7 @@ mod prover {
             Ok((points, scalars))
         }
         fn value(&self, lc: &Lc) -> Option<Fr> {
-            Some(lc.value(&self.wires, Fr::from(1u64)))
+            Some(lc.value(&self.wires))
         }
         fn rows(&self) -> &[G1Affine] {
             &[]
@@ -354,6 +379,16 @@ mod prover {
         }
         fn random(&mut self, n: usize) -> Vec<Fr> {
             (0..n).map(|_| random_scalar(&mut self.rng)).collect()
+        }
+        fn restart(&mut self, transcript: Transcript) -> Part {
+            self.transcript = transcript;
+            self.circuit = Circuit::default();
+            Part {
+                rows: Vec::new(),
+                wires: std::mem::take(&mut self.wires),
+                blinders: std::mem::take(&mut self.blinders),
+                messages: std::mem::take(&mut self.proof),
+            }
         }
         fn checks(&self) -> bool {
             false

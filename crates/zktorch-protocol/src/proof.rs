@@ -1,17 +1,19 @@
 //! The whole protocol: one function, run by both parties.
 
+use crate::accumulate::{Digest, Total, decider_transcript, replay};
+use crate::circuit::Form;
 use crate::claims::{Vector, index_bits};
 use crate::decider::decide;
 use crate::error::VerifyError;
 use crate::identities::identity_argument;
 use crate::keys::{VerifyingKey, matrix_row_bits};
 use crate::lookup::lookup_argument;
-use crate::opening::{OpeningSecrets, RowVector, open_batch, open_rows};
+use crate::opening::{OpenClaim, OpeningSecrets, RowVector, open_rows};
 use crate::party::{Party, Verifier};
 use crate::reduce::reduce_claims;
 use crate::transcript::Transcript;
 use crate::witness::Witness;
-use zktorch_algebra::{Fr, G1Affine};
+use zktorch_algebra::{Fr, G1Affine, g1_to_bytes};
 use zktorch_program::Program;
 
 /// A step of proving or verifying, for progress displays and timings.
@@ -48,7 +50,63 @@ impl Phase {
     }
 }
 
-/// What the prover brings to [`run`].
+/// What one leaf of a proof is about: an inference, a batch of them, or a segment of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'a> {
+    /// The verifying key's program, or one that both parties derive from it.
+    pub program: &'a Program,
+    /// Tells derived programs and their places apart; empty for the key's own program.
+    pub label: &'a [u8],
+    /// Any bytes that the proof shall be bound to.
+    pub context: &'a [u8],
+    /// The public tensors, in the program's order.
+    pub publics: &'a [Vec<i64>],
+    /// Rows of the heap that other leaves commit to.
+    pub imports: &'a [Import],
+}
+
+/// Rows of a leaf's heap that are rows of another leaf's heap: one commitment for both, so they cannot differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// First row in this leaf's heap.
+    pub first_row: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Position of the other leaf, which comes earlier.
+    pub from_leaf: usize,
+    /// First row in its heap.
+    pub from_row: usize,
+}
+
+impl<'a> Statement<'a> {
+    /// One inference of a key's own program.
+    pub fn of(key: &'a VerifyingKey, context: &'a [u8], publics: &'a [Vec<i64>]) -> Statement<'a> {
+        Statement { program: &key.program, label: &[], context, publics, imports: &[] }
+    }
+
+    /// A transcript that has absorbed the statement: the verifying key (by digest: program, tables, visibilities, parameter commitments), which program is derived from it, the
+    /// caller's context and the public tensors. Imported rows are absorbed with the others.
+    pub(crate) fn transcript(&self, key_digest: &[u8; 32]) -> Transcript {
+        let mut t = Transcript::new();
+        t.absorb_bytes(b"verifying key", key_digest);
+        t.absorb_bytes(b"derived program", self.label);
+        t.absorb_bytes(b"context", self.context);
+        t.absorb_bytes(b"public tensors", &(self.publics.len() as u64).to_le_bytes());
+        for values in self.publics {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            t.absorb_bytes(b"public tensor", &bytes);
+        }
+        t
+    }
+
+    /// Whether a row of the heap is imported.
+    fn imported(&self, row: usize) -> Option<(usize, usize)> {
+        let import = self.imports.iter().find(|i| row.checked_sub(i.first_row).is_some_and(|k| k < i.rows))?;
+        Some((import.from_leaf, import.from_row + (row - import.first_row)))
+    }
+}
+
+/// What the prover brings to [`leaf`].
 #[derive(Clone, Copy)]
 pub(crate) struct Secrets<'a> {
     opening: OpeningSecrets<'a>,
@@ -58,33 +116,37 @@ pub(crate) struct Secrets<'a> {
     matrix_blinders: &'a [Vec<Fr>],
 }
 
-/// A transcript that has absorbed the statement: the verifying key (by digest: program, tables, visibilities, parameter commitments), the
-/// caller's context and the public tensors.
-pub(crate) fn statement(key_digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>]) -> Transcript {
-    let mut t = Transcript::new();
-    t.absorb_bytes(b"verifying key", key_digest);
-    t.absorb_bytes(b"context", context);
-    t.absorb_bytes(b"public tensors", &(publics.len() as u64).to_le_bytes());
-    for values in publics {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        t.absorb_bytes(b"public tensor", &bytes);
-    }
-    t
+/// What a leaf ends with.
+pub(crate) struct Leaf {
+    digest: Digest,
+    form: Form,
+    claim: OpenClaim,
+    heap_rows: Vec<G1Affine>,
 }
 
-/// The shared description of the protocol.
-pub(crate) fn run<P: Party>(
+/// The shared description of a leaf: everything up to the verifier circuit and the opening claim. `imported` gives the commitments of imported rows (verifier).
+pub(crate) fn leaf<P: Party>(
     party: &mut P,
-    program: &Program,
+    statement: &Statement<'_>,
     key: Option<&VerifyingKey>,
-    publics: &[Vec<i64>],
+    imported: &dyn Fn(usize, usize) -> Option<G1Affine>,
     secrets: Option<Secrets<'_>>,
     phase: &mut dyn FnMut(Phase),
-) -> Result<usize, VerifyError> {
+) -> Result<Leaf, VerifyError> {
+    let &Statement { program, publics, .. } = statement;
     let row = 1usize << program.row_bits;
     let mut heap_rows = Vec::new();
     for i in 0..program.heap_len / row {
-        heap_rows.push(party.point("heap row", || secrets.map_or(G1Affine::identity(), |s| s.heap_rows[i]))?);
+        let own = secrets.map(|s| s.heap_rows[i]);
+        heap_rows.push(match statement.imported(i) {
+            None => party.point("heap row", || own.unwrap_or(G1Affine::identity()))?,
+            Some((leaf, row)) => {
+                let point =
+                    own.or_else(|| imported(leaf, row)).ok_or_else(|| VerifyError::Parts("a row that it imports is not there".into()))?;
+                party.transcript().absorb_point(b"imported row", &point);
+                point
+            }
+        });
     }
     let witness: Option<Witness<'_>> = secrets.map(|s| s.opening.witness);
     let mut claims = Vec::new();
@@ -119,13 +181,37 @@ pub(crate) fn run<P: Party>(
             blinders: secrets.and_then(|s| s.matrix_blinders.get(m)).map_or(&[], |b| b),
         });
     }
-    let mut open = vec![open_rows(party, points, &vectors, secrets.map(|s| s.opening))?];
-    phase(Phase::Decider);
-    open.extend(decide(party, secrets.map(|s| s.opening))?);
-    phase(Phase::Opening);
-    let bits = open.iter().map(|c| c.point.len()).max().unwrap_or(0);
-    open_batch(party, open, key.map(|k| &k.pcs), secrets.map(|s| s.opening.srs))?;
-    Ok(bits)
+    let claim = open_rows(party, points, &vectors, secrets.map(|s| s.opening))?;
+    // All messages are fixed: the constraints become one form.
+    let gamma = party.challenge(b"constraint batch");
+    let form = party.circuit().combine(gamma);
+    Ok(Leaf { digest: party.transcript().digest(), form, claim, heap_rows })
+}
+
+/// Reads the leaves of a proof, one per statement, without its folds. Returns the heaps' row commitments of each leaf, too.
+pub(crate) fn read_leaves<P: Party>(
+    party: &mut P,
+    key_digest: &[u8; 32],
+    statements: &[Statement<'_>],
+    key: Option<&VerifyingKey>,
+) -> Result<(Vec<Total>, Vec<Vec<G1Affine>>), VerifyError> {
+    let mut totals = Vec::with_capacity(statements.len());
+    let mut heaps: Vec<Vec<G1Affine>> = Vec::with_capacity(statements.len());
+    for statement in statements {
+        party.restart(statement.transcript(key_digest));
+        let imported = |leaf: usize, row: usize| heaps.get(leaf).and_then(|rows| rows.get(row)).copied();
+        let end = leaf(party, statement, key, &imported, None, &mut |_| {})?;
+        let rows = party.restart(Transcript::new()).rows;
+        totals.push(Total::fresh(end.digest, end.form, end.claim, rows));
+        heaps.push(end.heap_rows);
+    }
+    Ok((totals, heaps))
+}
+
+/// Reads the decider of a proof. Returns log2 of the length of the opened vector.
+pub(crate) fn read_decider<P: Party>(party: &mut P, total: Total, key: Option<&VerifyingKey>) -> Result<usize, VerifyError> {
+    party.restart(decider_transcript(&total.digest));
+    decide(party, total, key.map(|k| &k.pcs), None, &mut || ())
 }
 
 /// What a program's proofs look like.
@@ -135,8 +221,6 @@ pub struct ProofShape {
     pub bytes: usize,
     /// Powers of τ that proving needs.
     pub srs_size: usize,
-    /// Constraints of the verifier circuit.
-    pub constraints: usize,
     /// Committed rows of hidden messages.
     pub hidden_rows: usize,
 }
@@ -144,22 +228,21 @@ pub struct ProofShape {
 /// Length of a proof, size of the reference string and of the verifier circuit, from the program alone.
 pub fn proof_shape(program: &Program) -> Result<ProofShape, VerifyError> {
     let publics: Vec<Vec<i64>> = program.publics.iter().map(|p| vec![0; p.shape.iter().product()]).collect();
+    let statement = Statement { program, label: &[], context: &[], publics: &publics, imports: &[] };
     let mut party = Verifier::dry();
-    let bits = run(&mut party, program, None, &publics, None, &mut |_| {})?;
-    let length = party.dry_length();
-    let circuit = party.circuit();
-    Ok(ProofShape {
-        bytes: length,
-        srs_size: 1 << bits.max(program.row_bits as usize),
-        constraints: circuit.constraints.len(),
-        hidden_rows: circuit.rows,
-    })
+    let total = read_leaves(&mut party, &[0; 32], &[statement], None)?.0.pop().ok_or(VerifyError::Tree)?;
+    let hidden_rows = total.form.rows();
+    let bits = read_decider(&mut party, total, None)?;
+    Ok(ProofShape { bytes: party.dry_length(), srs_size: 1 << bits.max(program.row_bits as usize), hidden_rows })
 }
 
-/// Number of powers of τ that a program needs, the proof about its parameters included.
+/// Number of powers of τ that a program needs, the proof about its parameters included. Batches of inferences have a few more rounds than one: there is room for twice as many
+/// hidden messages.
 pub fn required_srs_size(program: &Program) -> Result<usize, VerifyError> {
-    let ranges = crate::ranges::range_program(program).program;
-    Ok(proof_shape(program)?.srs_size.max(proof_shape(&ranges)?.srs_size))
+    let ranges = proof_shape(&crate::ranges::range_program(program).program)?;
+    let own = proof_shape(program)?;
+    let roomy = (2 * (own.hidden_rows + 1) * crate::circuit::ROW).next_power_of_two();
+    Ok(own.srs_size.max(ranges.srs_size).max(roomy))
 }
 
 /// What a verified proof shows. Dropping it is accepting a statement that nobody looked at.
@@ -192,35 +275,42 @@ fn check_publics(program: &Program, publics: &[Vec<i64>]) -> Result<(), VerifyEr
 
 /// Verifies a proof of the statement (`key`, `context`, `publics`). The key must come from [`VerifyingKey::decode`] or set-up, which validate it.
 pub fn verify(key: &VerifyingKey, context: &[u8], publics: &[Vec<i64>], proof: &[u8]) -> Result<Verified, VerifyError> {
-    let program = &key.program;
-    check_publics(program, publics)?;
+    let verified = verify_all(key, &[Statement::of(key, context, publics)], proof)?;
+    verified.into_iter().next().ok_or(VerifyError::Tree)
+}
+
+/// Verifies a proof of several statements, in their order. Their programs must be derived from the key's.
+pub fn verify_all(key: &VerifyingKey, statements: &[Statement<'_>], proof: &[u8]) -> Result<Vec<Verified>, VerifyError> {
+    for statement in statements {
+        check_publics(statement.program, statement.publics)?;
+    }
     let key_digest = key.digest();
-    let mut party = Verifier::new(statement(&key_digest, context, publics), proof);
-    run(&mut party, program, Some(key), publics, None, &mut |_| {})?;
+    let mut party = Verifier::new(Transcript::new(), proof);
+    let (leaves, heaps) = read_leaves(&mut party, &key_digest, statements, Some(key))?;
+    let total = replay(&mut party, leaves)?;
+    read_decider(&mut party, total, Some(key))?;
     party.finish()?;
-    // The heap's row commitments stand at the start of the proof.
-    let row = 1usize << program.row_bits;
-    let committed = program
-        .committed
-        .iter()
-        .map(|c| {
-            let region = program.regions.get(c.region.0 as usize);
+    let verified = statements.iter().zip(&heaps).map(|(statement, rows)| {
+        let row = 1usize << statement.program.row_bits;
+        let committed = statement.program.committed.iter().map(|c| {
+            let region = statement.program.regions.get(c.region.0 as usize);
             let (first, count) = region.map_or((0, 0), |r| (r.base / row, r.len.div_ceil(row)));
-            proof.as_chunks::<{ zktorch_algebra::G1_BYTES }>().0.iter().skip(first).take(count).copied().collect()
-        })
-        .collect();
-    Ok(Verified { key_digest, publics: publics.to_vec(), committed })
+            rows.iter().skip(first).take(count).map(g1_to_bytes).collect()
+        });
+        Verified { key_digest, publics: statement.publics.to_vec(), committed: committed.collect() }
+    });
+    Ok(verified.collect())
 }
 
 #[cfg(feature = "prover")]
 mod prover {
     use super::*;
+    use crate::accumulate::{Accumulator, AccumulatorError};
     use crate::circuit::ROW;
     use crate::keys::{ProvingKey, blinded_rows};
-    use crate::party::{Prover, random_scalar};
+    use crate::party::{Part, Prover, random_scalar};
     use rand_core::{CryptoRng, RngCore};
     use zktorch_algebra::msm::FixedBaseTable;
-    use zktorch_program::Parameters;
 
     /// Why a proof cannot be made.
     #[derive(Debug, thiserror::Error)]
@@ -244,23 +334,72 @@ mod prover {
         Statement(#[from] VerifyError),
     }
 
-    /// Proves that the program holds for this witness. The witness is not checked: a wrong one gives a proof that does not verify.
-    ///
-    /// With `link`, a secret, the commitments to the program's committed tensors depend on the tensor and the secret alone: two proofs about the same
-    /// data, made with the same secret and rows of one length, publish the same commitments. Without the secret they hide the data as others do.
-    #[allow(clippy::too_many_arguments)]
+    /// Where the blinders of a heap's rows come from.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Blinding<'a> {
+        /// Fresh for every row.
+        Fresh,
+        /// Fresh, except for the program's committed tensors: their blinders depend on the tensor and this secret alone. Two proofs about the same data, made
+        /// with the same secret and rows of one length, publish the same commitments. Without the secret they hide the data as others do.
+        Linked(&'a [u8; 32]),
+        /// One blinder per row, uniformly random to anybody else: leaves that share rows must agree on theirs.
+        Given(&'a [Fr]),
+    }
+
+    /// Proves that the statement's program holds for this witness. The witness is not checked: a wrong one gives a proof that does not verify.
     pub fn prove<R: RngCore + CryptoRng>(
         pk: &ProvingKey,
         key: &VerifyingKey,
-        parameters: &Parameters,
-        context: &[u8],
-        heap: &[i64],
-        publics: &[Vec<i64>],
-        link: Option<&[u8; 32]>,
+        statement: &Statement<'_>,
+        witness: Witness<'_>,
+        blinding: Blinding<'_>,
         rng: R,
         phase: &mut dyn FnMut(Phase),
     ) -> Result<Vec<u8>, ProveError> {
-        prove_with(pk, key, parameters, context, heap, publics, link, rng, phase, |_| {})
+        prove_with(pk, key, statement, witness, blinding, rng, phase, |_| {})
+    }
+
+    /// Everything of a proof up to the decider.
+    pub fn accumulate<R: RngCore + CryptoRng>(
+        pk: &ProvingKey,
+        key: &VerifyingKey,
+        statement: &Statement<'_>,
+        witness: Witness<'_>,
+        blinding: Blinding<'_>,
+        rng: R,
+        phase: &mut dyn FnMut(Phase),
+    ) -> Result<Accumulator, ProveError> {
+        let table = message_table(pk, key);
+        let mut party = Prover::new(Transcript::new(), &table, rng);
+        accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)
+    }
+
+    /// Whether an accumulator that somebody else made stands for these statements and can be decided. Cost: that of verifying its leaves, and multi-scalar multiplications of the
+    /// length of a row.
+    pub fn check_accumulator(
+        pk: &ProvingKey,
+        key: &VerifyingKey,
+        statements: &[Statement<'_>],
+        accumulator: &Accumulator,
+    ) -> Result<(), AccumulatorError> {
+        for statement in statements {
+            check_publics(statement.program, statement.publics)?;
+        }
+        if statements.len() != accumulator.leaves() {
+            return Err(VerifyError::Parts(format!("{} statements for {} leaves", statements.len(), accumulator.leaves())).into());
+        }
+        let messages = accumulator.messages();
+        let mut party = Verifier::new(Transcript::new(), &messages);
+        let (leaves, _) = read_leaves(&mut party, &key.digest(), statements, Some(key))?;
+        let total = replay(&mut party, leaves)?;
+        party.finish()?;
+        accumulator.check(&total, &pk.srs, key.pcs.h)
+    }
+
+    fn message_table(pk: &ProvingKey, key: &VerifyingKey) -> FixedBaseTable {
+        let mut bases = pk.srs.g1[..ROW].to_vec();
+        bases.push(key.pcs.h);
+        FixedBaseTable::new(&bases, 8)
     }
 
     /// The blinder of a row that proofs are linked by: a keyed hash of position and content. Content goes in, because one blinder for two
@@ -283,16 +422,33 @@ mod prover {
     pub(crate) fn prove_with<R: RngCore + CryptoRng>(
         pk: &ProvingKey,
         key: &VerifyingKey,
-        parameters: &Parameters,
-        context: &[u8],
-        heap: &[i64],
-        publics: &[Vec<i64>],
-        link: Option<&[u8; 32]>,
-        mut rng: R,
+        statement: &Statement<'_>,
+        witness: Witness<'_>,
+        blinding: Blinding<'_>,
+        rng: R,
         phase: &mut dyn FnMut(Phase),
         hook: impl FnOnce(&mut Prover<'_, R>),
     ) -> Result<Vec<u8>, ProveError> {
-        let program = &key.program;
+        let table = message_table(pk, key);
+        let mut party = Prover::new(Transcript::new(), &table, rng);
+        hook(&mut party);
+        let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
+        phase(Phase::Decider);
+        accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, &mut || phase(Phase::Opening));
+        Ok(party.proof)
+    }
+
+    fn accumulate_with<R: RngCore + CryptoRng>(
+        party: &mut Prover<'_, R>,
+        pk: &ProvingKey,
+        key: &VerifyingKey,
+        statement: &Statement<'_>,
+        witness: Witness<'_>,
+        blinding: Blinding<'_>,
+        phase: &mut dyn FnMut(Phase),
+    ) -> Result<Accumulator, ProveError> {
+        let &Statement { program, publics, .. } = statement;
+        let Witness { heap, parameters } = witness;
         let key_digest = key.digest();
         if pk.key_digest != key_digest {
             return Err(ProveError::KeyMismatch);
@@ -308,36 +464,42 @@ mod prover {
 
         phase(Phase::Commit);
         let row = 1usize << program.row_bits;
-        let mut heap_blinders: Vec<Fr> = (0..heap.len() / row).map(|_| random_scalar(&mut rng)).collect();
-        if let Some(link) = link {
-            for committed in &program.committed {
-                let region = &program.regions[committed.region.0 as usize];
-                let rows = heap[region.base..].chunks(row).zip(&mut heap_blinders[region.base / row..]);
-                for (index, (cells, blinder)) in rows.take(region.len.div_ceil(row)).enumerate() {
-                    *blinder = linked_blinder(link, index, cells);
-                }
+        let rows = heap.len() / row;
+        let heap_blinders: Vec<Fr> = match blinding {
+            Blinding::Given(given) => {
+                length("list of blinders", rows, given.len())?;
+                given.to_vec()
             }
-        }
+            Blinding::Fresh => (0..rows).map(|_| random_scalar(&mut party.rng)).collect(),
+            Blinding::Linked(link) => {
+                let mut blinders: Vec<Fr> = (0..rows).map(|_| random_scalar(&mut party.rng)).collect();
+                for committed in &program.committed {
+                    let region = &program.regions[committed.region.0 as usize];
+                    let own = heap[region.base..].chunks(row).zip(&mut blinders[region.base / row..]);
+                    for (index, (cells, blinder)) in own.take(region.len.div_ceil(row)).enumerate() {
+                        *blinder = linked_blinder(link, index, cells);
+                    }
+                }
+                blinders
+            }
+        };
         let h = key.pcs.h;
         let heap_rows = blinded_rows(&pk.srs.g1, h, heap, row, &heap_blinders);
-        let mut bases = pk.srs.g1[..ROW].to_vec();
-        bases.push(h);
-        let table = FixedBaseTable::new(&bases, 8);
-        let mut party = Prover::new(statement(&key_digest, context, publics), &table, rng);
-        hook(&mut party);
+        party.restart(statement.transcript(&key_digest));
         let secrets = Secrets {
-            opening: OpeningSecrets { witness: Witness { heap, parameters }, program, srs: &pk.srs, h },
+            opening: OpeningSecrets { witness, program, srs: &pk.srs, h },
             heap_rows: &heap_rows,
             heap_blinders: &heap_blinders,
             params_blinders: &pk.params_blinders,
             matrix_blinders: &pk.matrix_blinders,
         };
-        run(&mut party, program, None, publics, Some(secrets), phase)?;
-        Ok(party.proof)
+        let end = leaf(party, statement, None, &|_, _| None, Some(secrets), phase)?;
+        let Part { wires, blinders, messages, .. } = party.restart(Transcript::new());
+        Ok(Accumulator::fresh(messages, end.digest, end.form, end.claim, wires, blinders))
     }
 }
 
 #[cfg(test)]
 pub(crate) use prover::prove_with;
 #[cfg(feature = "prover")]
-pub use prover::{ProveError, prove};
+pub use prover::{Blinding, ProveError, accumulate, check_accumulator, prove};

@@ -91,7 +91,8 @@ pub fn verify_ranges(key: &VerifyingKey, proof: &[u8]) -> Result<(), VerifyError
 mod prover {
     use super::*;
     use crate::keys::ProvingKey;
-    use crate::proof::{Phase, ProveError, prove};
+    use crate::proof::{Blinding, Phase, ProveError, Statement, prove};
+    use crate::witness::Witness as Secrets;
     use rand_core::{CryptoRng, RngCore};
     use zktorch_program::{ExecuteError, Parameters, execute_steps};
 
@@ -124,7 +125,8 @@ mod prover {
         let (key, built) = range_key(key);
         let witness = execute_steps(&built.program, parameters, &built.steps, &[]).map_err(|e| RangeError::Execute(Box::new(e)))?;
         let pk = ProvingKey { key_digest: key.digest(), ..pk.clone() };
-        Ok(prove(&pk, &key, parameters, CONTEXT, &witness.heap, &[], None, rng, phase)?)
+        let statement = Statement::of(&key, CONTEXT, &[]);
+        Ok(prove(&pk, &key, &statement, Secrets { heap: &witness.heap, parameters }, Blinding::Fresh, rng, phase)?)
     }
 }
 

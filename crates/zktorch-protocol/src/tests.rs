@@ -1,10 +1,40 @@
 //! Whole proofs, honest and not.
 
+use crate::party::Prover;
 use crate::pcs::Srs;
-use crate::{Phase, ProvingKey, VerifyError, VerifyingKey, prove, required_srs_size, setup, verify};
+use crate::{Blinding, Phase, ProvingKey, Statement, VerifyError, VerifyingKey, Witness, required_srs_size, setup, verify};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use zktorch_program::{Builder, Built, Part, Step, Term, execute};
+use zktorch_program::{Builder, Built, Parameters, Part, Step, Term, execute};
+
+/// A proof of one inference of a key's own program, by a prover that `hook` may turn into a cheating one.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn prove_with(
+    pk: &ProvingKey,
+    key: &VerifyingKey,
+    parameters: &Parameters,
+    context: &[u8],
+    heap: &[i64],
+    publics: &[Vec<i64>],
+    rng: ChaCha20Rng,
+    hook: impl FnOnce(&mut Prover<'_, ChaCha20Rng>),
+) -> Vec<u8> {
+    let witness = Witness { heap, parameters };
+    crate::proof::prove_with(pk, key, &Statement::of(key, context, publics), witness, Blinding::Fresh, rng, &mut |_| {}, hook).unwrap()
+}
+
+/// An honest one.
+pub(crate) fn prove(
+    pk: &ProvingKey,
+    key: &VerifyingKey,
+    parameters: &Parameters,
+    context: &[u8],
+    heap: &[i64],
+    publics: &[Vec<i64>],
+    rng: ChaCha20Rng,
+) -> Vec<u8> {
+    prove_with(pk, key, parameters, context, heap, publics, rng, |_| {})
+}
 
 /// `y = relu(x Wᵀ + b) >> 4`, with public x and y.
 fn sample() -> (Built, Vec<Vec<i64>>) {
@@ -52,7 +82,9 @@ fn an_honest_proof_verifies_and_differs_every_time() {
     let mut phases: Vec<Phase> = Vec::new();
     let make = |seed, phases: &mut Vec<Phase>| {
         let rng = ChaCha20Rng::seed_from_u64(seed);
-        prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, None, rng, &mut |p| phases.push(p)).unwrap()
+        let statement = Statement::of(&vk, b"ctx", &witness.publics);
+        let secrets = Witness { heap: &witness.heap, parameters: &built.parameters };
+        crate::prove(&pk, &vk, &statement, secrets, Blinding::Fresh, rng, &mut |p| phases.push(p)).unwrap()
     };
     let proof = make(5, &mut phases);
     assert_eq!(phases.len(), 7);
@@ -61,9 +93,8 @@ fn an_honest_proof_verifies_and_differs_every_time() {
     assert_eq!(proof.len(), crate::proof_shape(&built.program).unwrap().bytes);
     assert_eq!(proof, make(5, &mut phases), "with fixed randomness a proof is reproducible");
     let other = make(6, &mut phases);
-    // The first value of the decider's first sumcheck is zero by construction.
     let words = proof.as_chunks::<32>().0.iter().zip(other.as_chunks::<32>().0);
-    let equal = words.filter(|(a, b)| a == b && **a != [0; 32]).count();
+    let equal = words.filter(|(a, b)| a == b).count();
     assert_eq!(equal, 0, "every message is blinded");
     assert!(verify(&vk, b"other", &witness.publics, &proof).is_err());
     let decoded = VerifyingKey::decode(&vk.encode()).unwrap();
@@ -102,33 +133,30 @@ impl Setting {
         let (heap, publics) = (&self.heap, &self.publics);
         let names = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let seen = names.clone();
-        crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, None, rng, &mut |_| {}, |party| {
+        prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, rng, |party| {
             party.tamper = Some(Box::new(move |what, _| {
                 if !seen.borrow().contains(&what) {
                     seen.borrow_mut().push(what);
                 }
             }));
-        })
-        .unwrap();
+        });
         names.borrow().clone()
     }
     fn attempt(&self, heap: &[i64], publics: &[Vec<i64>], tamper: Option<(&'static str, usize)>) -> Result<crate::Verified, VerifyError> {
         let rng = ChaCha20Rng::seed_from_u64(9);
-        let proof =
-            crate::proof::prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, None, rng, &mut |_| {}, |party| {
-                if let Some((name, position)) = tamper {
-                    let mut seen = 0;
-                    party.tamper = Some(Box::new(move |what, values| {
-                        if what == name {
-                            if seen == 0 {
-                                values[position] += zktorch_algebra::Fr::from(1u64);
-                            }
-                            seen += 1;
+        let proof = prove_with(&self.pk, &self.vk, &self.built.parameters, b"", heap, publics, rng, |party| {
+            if let Some((name, position)) = tamper {
+                let mut seen = 0;
+                party.tamper = Some(Box::new(move |what, values| {
+                    if what == name {
+                        if seen == 0 {
+                            values[position] += zktorch_algebra::Fr::from(1u64);
                         }
-                    }));
-                }
-            })
-            .unwrap();
+                        seen += 1;
+                    }
+                }));
+            }
+        });
         verify(&self.vk, b"", publics, &proof)
     }
 }
@@ -142,7 +170,7 @@ fn one_wrong_cell_of_any_region_is_refused_by_the_verifier_circuit() {
             let mut heap = s.heap.clone();
             heap[cell] += delta;
             let refusal = s.attempt(&heap, &s.publics, None).unwrap_err();
-            assert_eq!(refusal, VerifyError::DeciderOuter, "region {region:?}");
+            assert_eq!(refusal, VerifyError::Circuit, "region {region:?}");
         }
     }
 }
@@ -155,7 +183,7 @@ fn values_that_wrap_around_the_range_are_refused() {
         for value in [1i64 << 40, -(1 << 40), i64::MAX, i64::MIN + 1] {
             let mut heap = s.heap.clone();
             heap[region.base] = value;
-            assert_eq!(s.attempt(&heap, &s.publics, None).unwrap_err(), VerifyError::DeciderOuter, "region {region:?}");
+            assert_eq!(s.attempt(&heap, &s.publics, None).unwrap_err(), VerifyError::Circuit, "region {region:?}");
         }
     }
 }
@@ -182,12 +210,12 @@ fn public_tensors_are_bound_to_their_cells() {
     for t in 0..s.publics.len() {
         let mut publics = s.publics.clone();
         publics[t][3] += 1;
-        assert_eq!(s.attempt(&s.heap, &publics, None).unwrap_err(), VerifyError::DeciderOuter);
+        assert_eq!(s.attempt(&s.heap, &publics, None).unwrap_err(), VerifyError::Circuit);
     }
     let mut swapped = s.publics.clone();
     swapped[1].swap(0, 1);
     assert_ne!(swapped, s.publics);
-    assert_eq!(s.attempt(&s.heap, &swapped, None).unwrap_err(), VerifyError::DeciderOuter);
+    assert_eq!(s.attempt(&s.heap, &swapped, None).unwrap_err(), VerifyError::Circuit);
     assert_eq!(verify(&s.vk, b"", &s.publics[..1], &[]).unwrap_err(), VerifyError::PublicCount { expected: 2, got: 1 });
     let mut long = s.publics.clone();
     long[0].push(0);
@@ -206,7 +234,7 @@ fn a_hidden_message_of_any_kind_that_is_off_by_one_is_refused() {
     let names = names.into_iter().filter(|n| *n != "mask wires");
     for name in names {
         let refusal = s.attempt(&s.heap, &s.publics, Some((name, 0))).unwrap_err();
-        assert_eq!(refusal, VerifyError::DeciderOuter, "{name}");
+        assert_eq!(refusal, VerifyError::Circuit, "{name}");
     }
 }
 
@@ -214,7 +242,7 @@ fn a_hidden_message_of_any_kind_that_is_off_by_one_is_refused() {
 fn a_changed_byte_anywhere_is_refused_without_a_panic() {
     let s = Setting::new();
     let rng = ChaCha20Rng::seed_from_u64(9);
-    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, None, rng, &mut |_| {}).unwrap();
+    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, rng);
     let _ = verify(&s.vk, b"", &s.publics, &proof).unwrap();
     for word in (0..proof.len() / 32).step_by(7).chain(proof.len() / 32 - 90..proof.len() / 32) {
         for (byte, mask) in [(0, 1u8), (31, 0x80), (15, 0x10)] {
@@ -232,7 +260,7 @@ fn a_changed_byte_anywhere_is_refused_without_a_panic() {
 fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
     let s = Setting::new();
     let rng = ChaCha20Rng::seed_from_u64(9);
-    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, None, rng, &mut |_| {}).unwrap();
+    let proof = prove(&s.pk, &s.vk, &s.built.parameters, b"", &s.heap, &s.publics, rng);
     let bytes = s.vk.encode();
     for at in (0..bytes.len()).step_by(bytes.len() / 150 + 1) {
         let mut bad = bytes.clone();
@@ -288,7 +316,7 @@ fn two_witnesses_of_one_statement_look_alike() {
         let mut count: Vec<[i32; 256]> = Vec::new();
         for seed in 0..n {
             let rng = ChaCha20Rng::seed_from_u64(1000 + seed);
-            let proof = prove(&pk, &vk, &built.parameters, b"", &witness.heap, &witness.publics, None, rng, &mut |_| {}).unwrap();
+            let proof = prove(&pk, &vk, &built.parameters, b"", &witness.heap, &witness.publics, rng);
             let _ = verify(&vk, b"", &witness.publics, &proof).unwrap();
             let words = proof.as_chunks::<32>().0;
             count.resize(words.len(), [0; 256]);
@@ -310,14 +338,14 @@ fn two_witnesses_of_one_statement_look_alike() {
 fn proofs_about_the_same_committed_data_can_be_linked() {
     let s = Setting::rich();
     assert!(!s.built.program.committed.is_empty());
-    let make = |heap: &[i64], link: Option<&[u8; 32]>, seed| {
+    let make = |heap: &[i64], blinding: Blinding<'_>, seed| {
         let rng = ChaCha20Rng::seed_from_u64(seed);
-        let (p, x) = (&s.built.parameters, &s.publics);
-        let proof = prove(&s.pk, &s.vk, p, b"", heap, x, link, rng, &mut |_| {});
+        let (parameters, x) = (&s.built.parameters, &s.publics);
+        let proof = crate::prove(&s.pk, &s.vk, &Statement::of(&s.vk, b"", x), Witness { heap, parameters }, blinding, rng, &mut |_| {});
         verify(&s.vk, b"", x, &proof.unwrap()).unwrap().committed
     };
-    let linked = make(&s.heap, Some(&[7; 32]), 1);
-    assert_eq!(linked, make(&s.heap, Some(&[7; 32]), 2));
-    assert_ne!(linked, make(&s.heap, Some(&[8; 32]), 1));
-    assert_ne!(make(&s.heap, None, 1), make(&s.heap, None, 2));
+    let linked = make(&s.heap, Blinding::Linked(&[7; 32]), 1);
+    assert_eq!(linked, make(&s.heap, Blinding::Linked(&[7; 32]), 2));
+    assert_ne!(linked, make(&s.heap, Blinding::Linked(&[8; 32]), 1));
+    assert_ne!(make(&s.heap, Blinding::Fresh, 1), make(&s.heap, Blinding::Fresh, 2));
 }

@@ -10,7 +10,7 @@ pub struct Transcript(merlin::Transcript);
 impl Transcript {
     /// A transcript bound to the protocol's name and version.
     pub fn new() -> Transcript {
-        Transcript(merlin::Transcript::new(b"zktorch proof v1"))
+        Transcript(merlin::Transcript::new(b"zktorch proof v2"))
     }
 
     /// Absorbs bytes; the length is absorbed with them.
@@ -33,6 +33,13 @@ impl Transcript {
         let mut bytes = [0u8; 64];
         self.0.challenge_bytes(label, &mut bytes);
         fr_from_wide_bytes(&bytes)
+    }
+
+    /// 32 bytes that stand for everything absorbed so far.
+    pub fn digest(&mut self) -> [u8; 32] {
+        let mut bytes = [0u8; 32];
+        self.0.challenge_bytes(b"digest", &mut bytes);
+        bytes
     }
 
     /// Draws several challenges.

@@ -35,10 +35,12 @@ pub enum Kind {
     Srs,
     /// A proof that committed weights are small.
     RangeProof,
+    /// Inferences proved up to the decider.
+    Accumulator,
 }
 
 impl Kind {
-    const ALL: [Kind; 6] = [Kind::Model, Kind::ProvingKey, Kind::VerifyingKey, Kind::Proof, Kind::Srs, Kind::RangeProof];
+    const ALL: [Kind; 7] = [Kind::Model, Kind::ProvingKey, Kind::VerifyingKey, Kind::Proof, Kind::Srs, Kind::RangeProof, Kind::Accumulator];
 
     fn tag(self) -> [u8; 4] {
         match self {
@@ -48,12 +50,16 @@ impl Kind {
             Kind::Proof => *b"PROF",
             Kind::Srs => *b"SRS\0",
             Kind::RangeProof => *b"RANG",
+            Kind::Accumulator => *b"ACCU",
         }
     }
 
     /// Version that this build writes and reads.
     pub fn version(self) -> u32 {
-        1
+        match self {
+            Kind::Proof | Kind::RangeProof => 2,
+            _ => 1,
+        }
     }
 
     /// Name with its article, as messages use it.
@@ -65,6 +71,7 @@ impl Kind {
             Kind::Proof => "a proof",
             Kind::Srs => "a reference string",
             Kind::RangeProof => "a range proof",
+            Kind::Accumulator => "an accumulator",
         }
     }
 
@@ -76,6 +83,7 @@ impl Kind {
             Kind::Proof => "zktorch prove MODEL.zkt --pk PK --input FILE -o PROOF",
             Kind::Srs => "zktorch srs generate --size-log2 N -o SRS",
             Kind::RangeProof => "zktorch setup MODEL.zkt --pk PK --vk VK --prove-ranges RANGES",
+            Kind::Accumulator => "zktorch prove MODEL.zkt --pk PK --input FILE --accumulator ACC",
         }
     }
 }
@@ -171,6 +179,22 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 /// [`FileError::Write`]; nothing is left behind then.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     stage(path, bytes)?.commit()
+}
+
+/// Like [`write_atomic`], for secrets: only the owner may read the file.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    // A temporary file has these permissions from the start, and keeps them when it gets its name.
+    stage(path, bytes)?.commit()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(path, private).map_err(|source| FileError::Write { file: path.to_path_buf(), source })?;
+    }
+    Ok(())
 }
 
 /// A file that is complete on disk but not yet visible under its name.

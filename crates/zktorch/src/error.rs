@@ -6,8 +6,9 @@ use zktorch_float::EvalError;
 use zktorch_graph::{CompileError, RunError};
 use zktorch_onnx::ImportError;
 use zktorch_program::ExecuteError;
+use zktorch_program::derive::DeriveError;
 use zktorch_protocol::pcs::SrsError;
-use zktorch_protocol::{ProveError, RangeError, SetupError, VerifyError};
+use zktorch_protocol::{AccumulatorError, ProveError, RangeError, SetupError, VerifyError};
 
 /// A file of ours that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -250,6 +251,22 @@ pub enum Error {
     /// A program that the protocol does not take.
     #[error("the model's program cannot be proved: {0}")]
     Program(VerifyError),
+    /// Inferences that cannot be batched, or a program that cannot be cut into segments.
+    #[error(transparent)]
+    Derive(DeriveError),
+    /// An accumulator that is refused.
+    #[error(transparent)]
+    Accumulator(AccumulatorError),
+    /// A proof that would take more memory than it may.
+    #[error("the proof needs about {} MiB of memory, even in {segments} segments; {} MiB are allowed", needed >> 20, memory >> 20)]
+    Memory {
+        /// Estimated bytes.
+        needed: u64,
+        /// Bytes that are allowed.
+        memory: u64,
+        /// Segments that the model was cut into.
+        segments: usize,
+    },
     /// Files that do not belong together.
     #[error("{0}")]
     Mismatch(String),
@@ -289,6 +306,9 @@ impl Error {
             Self::Setup(SetupError::Audit(_)) | Self::Program(_) => "E0402",
             Self::Setup(_) => "E0403",
             Self::Prove(_) | Self::Ranges(_) => "E0404",
+            Self::Derive(_) => "E0406",
+            Self::Memory { .. } => "E0407",
+            Self::Accumulator(_) => "E0612",
             Self::Mismatch(_) => "E0611",
             Self::Srs { .. } => "E0620",
         }
@@ -341,6 +361,9 @@ impl Error {
             }
             Self::Setup(_) | Self::Program(_) => "please report this model",
             Self::Prove(_) | Self::Ranges(_) => "make both keys again with `zktorch setup`",
+            Self::Derive(_) => "prove the inferences one by one: --batch 1 --segments 1",
+            Self::Memory { .. } => "allow more memory, or fewer inferences in a batch: --batch 1",
+            Self::Accumulator(_) => "make it again: run the task that it is the result of",
             Self::Mismatch(_) => "`zktorch inspect FILE` says which model a file belongs to",
             Self::Srs { .. } => {
                 "generate one with `zktorch srs generate --size-log2 N -o FILE`, or import a ceremony with `zktorch srs import FILE.ptau -o FILE`"

@@ -159,6 +159,10 @@ impl VerifyingKey {
         self.id
     }
 
+    pub(crate) fn model_id_bytes(&self) -> &[u8] {
+        self.id.as_bytes()
+    }
+
     /// Names, shapes, scales and visibilities.
     pub fn info(&self) -> &ModelInfo {
         &self.info

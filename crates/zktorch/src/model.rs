@@ -315,6 +315,31 @@ impl Model {
         tensors::bind(path, &self.inputs(), tensors::read_entries(path)?)
     }
 
+    /// Reads many inputs: every file of a folder in the order of their names, or one file whose tensors have the inferences as an additional outermost axis (a file whose tensors
+    /// have the model's own shapes is a single inference).
+    ///
+    /// # Errors
+    /// As [`Model::read_inputs`], and a folder without files.
+    pub fn read_many(&self, path: &Path) -> Result<Vec<Vec<Tensor>>, InputError> {
+        let specs = self.inputs();
+        if !path.is_dir() {
+            return tensors::bind_samples(path, &specs, tensors::read_entries(path)?, usize::MAX);
+        }
+        let unreadable = |reason: String| InputError::Format { file: path.to_path_buf(), reason };
+        let mut files: Vec<PathBuf> = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(|e| unreadable(format!("cannot be read: {e}")))? {
+            let file = entry.map_err(|e| unreadable(format!("cannot be read: {e}")))?.path();
+            if file.extension().is_some_and(|e| ["npz", "npy", "json"].iter().any(|k| e.eq_ignore_ascii_case(k))) {
+                files.push(file);
+            }
+        }
+        files.sort();
+        if files.is_empty() {
+            return Err(unreadable("the folder has no .npz, .npy or .json file".to_owned()));
+        }
+        files.iter().map(|file| self.read_inputs(file)).collect()
+    }
+
     /// Runs the integers: exactly what a proof proves.
     ///
     /// # Errors

@@ -5,20 +5,30 @@ use crate::error::{Error, FileError, Rejection};
 use crate::id::ModelId;
 use crate::keys::{ProvingKey, TensorInfo, VerifyingKey};
 use crate::model::Model;
+use crate::parts::{Layout, Parts};
 use crate::random;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use zktorch_float::Tensor;
 use zktorch_graph::Visibility;
-use zktorch_protocol::{self as protocol, Phase};
+use zktorch_program::Program;
+use zktorch_program::derive::DeriveError;
+use zktorch_protocol::{self as protocol, Blinding, Phase, VerifyError};
 
 /// A proof with the public part of its statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     model: ModelId,
-    publics: Vec<Vec<i64>>,
+    runs: Vec<Run>,
     proof: Vec<u8>,
+}
+
+/// The public part of some inferences that are proved together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub layout: Layout,
+    pub publics: Vec<Vec<i64>>,
 }
 
 /// A proof that was just made.
@@ -42,6 +52,8 @@ pub struct Statement {
     pub inputs: Vec<StatementTensor>,
     /// Outputs in graph order.
     pub outputs: Vec<StatementTensor>,
+    /// Number of inferences that it is about: more than one only if tensors are summed over them.
+    pub inferences: usize,
 }
 
 /// An input or output in a statement.
@@ -53,6 +65,8 @@ pub struct StatementTensor {
     pub value: Option<Tensor>,
     /// BLAKE3 digest of its row commitments, if it is committed.
     pub commitment: Option<[u8; 32]>,
+    /// The value is the sum over all inferences of the statement.
+    pub summed: bool,
 }
 
 /// Proves a run of `model` on `inputs`. `progress` is told each phase as it begins.
@@ -86,12 +100,14 @@ pub fn prove_linked(
     let run = model.run(inputs)?;
     let verifying = key.verifying_key();
     let id = verifying.model_id();
-    let (parameters, witness) = (&model.compiled.built.parameters, &run.witness);
-    let (context, rng) = (id.as_bytes(), random::secret_rng());
+    let cells = protocol::Witness { heap: &run.witness.heap, parameters: &model.compiled.built.parameters };
+    let statement = protocol::Statement::of(&verifying.key, id.as_bytes(), &run.witness.publics);
+    let blinding = link.map_or(Blinding::Fresh, Blinding::Linked);
     let mut phase = |phase: Phase| clock.begin(phase.name());
-    let proof = protocol::prove(&key.key, &verifying.key, parameters, context, &witness.heap, &witness.publics, link, rng, &mut phase)?;
+    let proof = protocol::prove(&key.key, &verifying.key, &statement, cells, blinding, random::secret_rng(), &mut phase)?;
     let phases = clock.end();
-    Ok(Proved { proof: Proof { model: id, publics: run.witness.publics, proof }, outputs: run.outputs, phases })
+    let runs = vec![Run { layout: Layout::SINGLE, publics: run.witness.publics }];
+    Ok(Proved { proof: Proof { model: id, runs, proof }, outputs: run.outputs, phases })
 }
 
 /// Times phases; each one ends when the next begins.
@@ -112,30 +128,118 @@ impl Clock<'_> {
     }
 }
 
-/// Verifies a proof.
+/// Most leaves of a proof per byte of it: each has rows of 32 bytes at least. Keeps a short proof from asking for much work.
+const LEAF_BYTES: usize = 32;
+
+/// The programs of each run's leaves; runs of one layout share the work of deriving them.
+pub(crate) fn parts(program: &Program, runs: &[Run]) -> Result<Vec<Parts>, DeriveError> {
+    let mut known: Vec<Parts> = Vec::new();
+    let mut parts = Vec::with_capacity(runs.len());
+    let mut leaves = 0;
+    for run in runs {
+        let own = match known.iter().position(|p| *p.layout() == run.layout) {
+            Some(k) => k,
+            None => {
+                known.push(Parts::new(program, &run.layout)?);
+                known.len() - 1
+            }
+        };
+        let own = known[own].at(leaves);
+        leaves += own.len();
+        parts.push(own);
+    }
+    Ok(parts)
+}
+
+/// What each leaf is about: run by run, segment by segment.
+pub(crate) fn statements<'a>(key: &'a VerifyingKey, runs: &'a [Run], parts: &'a [Parts]) -> Vec<protocol::Statement<'a>> {
+    let of = |(run, parts): (&'a Run, &'a Parts)| {
+        (0..parts.len()).map(move |s| parts.statement(&key.key.program, s, key.model_id_bytes(), &run.publics))
+    };
+    runs.iter().zip(parts).flat_map(of).collect()
+}
+
+/// Verifies a proof of one inference.
+///
+/// # Errors
+/// [`Rejection`]: nothing is known then. A proof of several inferences is for [`verify_all`].
+pub fn verify(key: &VerifyingKey, proof: &Proof) -> Result<Statement, Rejection> {
+    let mut statements = verify_all(key, proof)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        _ => Err(VerifyError::Parts("one inference is expected, the proof is about several".into()).into()),
+    }
+}
+
+/// Verifies a proof of any number of inferences, and lists what is known of each.
 ///
 /// # Errors
 /// [`Rejection`]: nothing is known then.
-pub fn verify(key: &VerifyingKey, proof: &Proof) -> Result<Statement, Rejection> {
+pub fn verify_all(key: &VerifyingKey, proof: &Proof) -> Result<Vec<Statement>, Rejection> {
     let id = key.model_id();
     if proof.model != id {
         return Err(Rejection::OtherModel { expected: id.short(), got: proof.model.short() });
     }
-    let verified = protocol::verify(&key.key, id.as_bytes(), &proof.publics, &proof.proof)?;
+    let wrong = |why: &str| Rejection::Proof(VerifyError::Parts(why.into()));
+    let asked: usize = proof.runs.iter().map(|r| r.layout.segments as usize).fold(0, usize::saturating_add);
+    if asked > proof.proof.len() / LEAF_BYTES || proof.runs.is_empty() {
+        return Err(wrong("it is too short for so many"));
+    }
+    // A batch of private values could have any size at no cost to whoever claims it; its heap's rows are in the proof.
+    let parts = parts(key.program(), &proof.runs).map_err(|e| wrong(&e.to_string()))?;
+    let verified = protocol::verify_all(&key.key, &statements(key, &proof.runs, &parts), &proof.proof)?;
+    let mut verified = verified.into_iter();
+    let mut statements = Vec::new();
+    for (run, parts) in proof.runs.iter().zip(&parts) {
+        let leaves: Vec<protocol::Verified> = verified.by_ref().take(parts.len()).collect();
+        statements.extend(describe(key, run, parts, &leaves));
+    }
+    Ok(statements)
+}
+
+/// The statements of a run: one per inference, unless tensors are summed.
+fn describe(key: &VerifyingKey, run: &Run, parts: &Parts, leaves: &[protocol::Verified]) -> Vec<Statement> {
+    let inferences = run.layout.inferences as usize;
+    let together = !run.layout.summed.is_empty();
+    // Rows of a committed tensor, of all inferences, whichever segment holds them.
     let committed = |name: &str| {
-        let position = key.program().committed.iter().position(|c| c.name == name)?;
-        Some(*blake3::hash(verified.committed.get(position)?.as_flattened()).as_bytes())
+        leaves.iter().enumerate().find_map(|(s, leaf)| {
+            let position = parts.program(key.program(), s).committed.iter().position(|c| c.name == name)?;
+            leaf.committed.get(position)
+        })
     };
-    let tensor = |info: &TensorInfo| StatementTensor {
-        value: info.public.and_then(|p| verified.publics.get(p as usize)).map(|v| info.to_real(v)),
-        commitment: (info.visibility == Visibility::Committed).then(|| committed(&info.name)).flatten(),
-        info: info.clone(),
+    let tensor = |info: &TensorInfo, inference: usize| {
+        let summed = info.public.is_some_and(|p| run.layout.summed.contains(&p));
+        let mut info = info.clone();
+        let values = info.public.and_then(|p| run.publics.get(p as usize)).map(|values| {
+            let each = values.len() / inferences;
+            match together {
+                true => &values[..],
+                false => &values[inference * each..(inference + 1) * each],
+            }
+        });
+        if together && !summed && inferences > 1 {
+            info.shape.insert(0, inferences);
+        }
+        let digest = committed(&info.name).map(|rows| {
+            let each = rows.len() / inferences;
+            let own = if together { &rows[..] } else { &rows[inference * each..(inference + 1) * each] };
+            *blake3::hash(own.as_flattened()).as_bytes()
+        });
+        StatementTensor {
+            value: values.map(|v| info.to_real(v)),
+            commitment: (info.visibility == Visibility::Committed).then_some(digest).flatten(),
+            summed,
+            info,
+        }
     };
-    Ok(Statement {
-        model_id: id,
-        inputs: key.info().inputs.iter().map(tensor).collect(),
-        outputs: key.info().outputs.iter().map(tensor).collect(),
-    })
+    let statement = |inference: usize| Statement {
+        model_id: key.model_id(),
+        inputs: key.info().inputs.iter().map(|i| tensor(i, inference)).collect(),
+        outputs: key.info().outputs.iter().map(|o| tensor(o, inference)).collect(),
+        inferences: if together { inferences } else { 1 },
+    };
+    (0..if together { 1 } else { inferences }).map(statement).collect()
 }
 
 impl Proof {
@@ -158,6 +262,10 @@ impl Proof {
     #[cfg(test)]
     pub(crate) fn relabelled(&self, model: ModelId) -> Proof {
         Proof { model, ..self.clone() }
+    }
+
+    pub(crate) fn new(model: ModelId, runs: Vec<Run>, proof: Vec<u8>) -> Proof {
+        Proof { model, runs, proof }
     }
 
     fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
@@ -190,7 +298,12 @@ impl Proof {
 
     /// Numbers in the statement.
     pub fn public_values(&self) -> usize {
-        self.publics.iter().map(Vec::len).sum()
+        self.runs.iter().flat_map(|r| &r.publics).map(Vec::len).sum()
+    }
+
+    /// Inferences that the proof says it is about.
+    pub fn inferences(&self) -> usize {
+        self.runs.iter().map(|r| r.layout.inferences as usize).sum()
     }
 
     /// Length of the proof proper, without the statement.

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::keys::{ModelInfo, VerifyingKey};
-use crate::{DType, Model, OnnxModel, Options, ReferenceString, Rejection, Tensor, Visibility, prove, setup, verify};
+use crate::{
+    Accumulated, DType, JobOptions, Model, OnnxModel, Options, Plan, ReferenceString, Rejection, Tensor, Visibility, fold_as, prove,
+    prove_all, setup, verify, verify_all,
+};
 use zktorch_float::{Graph, Node, Op, UnaryFn};
 
 /// `logits = relu(x · w)`, `x: [1, 4]`.
@@ -123,4 +126,69 @@ fn keys_and_proofs_survive_their_files() {
     let vk = VerifyingKey::read(&vk_path).unwrap();
     assert_eq!(vk.model_id(), pk.model_id());
     assert_eq!(verify(&vk, &again).unwrap().model_id, vk.model_id());
+}
+
+fn inputs(count: usize) -> Vec<Vec<Tensor>> {
+    let value = |k: usize, i: usize| ((k * 5 + i * 3) % 17) as f32 / 8.0 - 1.0;
+    (0..count).map(|k| vec![Tensor::f32(vec![1, 4], (0..4).map(|i| value(k, i)).collect()).unwrap()]).collect()
+}
+
+#[test]
+fn many_inferences_in_batches_and_segments_are_one_proof() {
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let inputs = inputs(7);
+    for (batch, segments) in [(1, 1), (3, 1), (7, 1), (2, 2), (1, 3)] {
+        let options = JobOptions { batch: Some(batch), segments: Some(segments), memory: None };
+        let plan = Plan::new(&model, inputs.len(), &[], &options).unwrap();
+        let seen = std::sync::Mutex::new(Vec::new());
+        let all = prove_all(&model, &pk, &plan, &inputs, &|p| seen.lock().unwrap().push(p)).unwrap();
+        let last = seen.into_inner().unwrap().into_iter().max_by_key(|p| p.leaves + p.folds).unwrap();
+        assert_eq!((last.leaves, last.folds, last.total), (plan.leaves(), plan.leaves() - 1, plan.leaves()));
+        all.accumulated.check(&pk).unwrap();
+        let proof = all.accumulated.decide(&pk).unwrap();
+        let statements = verify_all(&vk, &proof).unwrap();
+        assert_eq!(statements.len(), 7);
+        for ((statement, input), output) in statements.iter().zip(&inputs).zip(&all.outputs) {
+            assert_eq!(statement.inputs[0].value.as_ref(), Some(&input[0]));
+            assert_eq!(statement.outputs[0].value.as_ref(), Some(&output[0]));
+        }
+        assert!(matches!(verify(&vk, &proof), Err(Rejection::Proof(_))), "several inferences are no single one");
+    }
+}
+
+#[test]
+fn accumulators_are_folded_later() {
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let make = |range: std::ops::Range<usize>, segments| {
+        let plan = Plan::new(&model, range.len(), &[], &JobOptions { segments: Some(segments), ..JobOptions::default() }).unwrap();
+        prove_all(&model, &pk, &plan, &inputs(6)[range], &|_| {}).unwrap().accumulated
+    };
+    let path = dir.path().join("a.acc");
+    make(0..2, 2).write(&path).unwrap();
+    let first = Accumulated::read(&path).unwrap();
+    let all = fold_as(&pk, fold_as(&pk, first.clone(), make(2..3, 1), true).unwrap(), make(3..6, 3), true).unwrap();
+    assert_eq!(all.inferences(), 6);
+    all.check(&pk).unwrap();
+    let statements = verify_all(&vk, &all.decide(&pk).unwrap()).unwrap();
+    for (statement, input) in statements.iter().zip(inputs(6)) {
+        assert_eq!(statement.inputs[0].value.as_ref(), Some(&input[0]));
+    }
+    // A batch without its last segment is no proof of it.
+    let half = fold_as(&pk, first, make(2..3, 1), false).unwrap();
+    assert!(half.check(&pk).is_err());
+    assert!(verify_all(&vk, &half.decide(&pk).unwrap()).is_err());
+    // Another set-up's key.
+    let (other, _) = setup(&model, &srs(&model)).unwrap();
+    assert!(make(0..1, 1).decide(&other).is_err());
+}
+
+#[test]
+fn a_budget_of_memory_makes_segments_or_is_refused() {
+    let model = model(&Options::default());
+    let plan = |memory| Plan::new(&model, 1, &[], &JobOptions { memory: Some(memory), ..JobOptions::default() });
+    assert_eq!(plan(1 << 34).unwrap().leaves(), 1);
+    assert_eq!(plan(1000).unwrap_err().code(), "E0407");
 }

@@ -3,7 +3,7 @@ use crate::args;
 use crate::ui::{Ui, bytes, count};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
-use zktorch::{Kind, Model, ModelInfo, Proof, ProvingKey, RangeProof, ReferenceString, VerifyingKey, container};
+use zktorch::{Accumulated, Kind, Model, ModelInfo, Proof, ProvingKey, RangeProof, ReferenceString, VerifyingKey, container};
 
 /// `zktorch inspect`.
 pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
@@ -28,15 +28,26 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
             let proof = Proof::read(path)?;
             let lines = vec![
                 format!("says that it is about model {}", proof.claimed_model()),
+                format!("{} inferences", count(proof.inferences())),
                 format!("{} public numbers, {} of proof", count(proof.public_values()), bytes(proof.proof_len() as u64)),
                 "whether it is valid: zktorch verify PROOF --vk VK".to_owned(),
             ];
             let value = json!({
                 "claimed_model_id": proof.claimed_model().to_string(),
+                "inferences": proof.inferences(),
                 "public_values": proof.public_values(),
                 "proof_length": proof.proof_len(),
             });
             (lines, value)
+        }
+        Kind::Accumulator => {
+            let all = Accumulated::read(path)?;
+            let lines = vec![
+                format!("{} inferences of model {}, in {} leaves", count(all.inferences()), all.model_id(), count(all.leaves())),
+                "secret: it holds hidden values of these inferences".to_owned(),
+                "make a proof of it: zktorch accumulate ACC --pk PK -o PROOF".to_owned(),
+            ];
+            (lines, json!({ "claimed_model_id": all.model_id().to_string(), "inferences": all.inferences(), "leaves": all.leaves() }))
         }
         Kind::Srs => {
             let srs = ReferenceString::read(path)?;

@@ -1,5 +1,6 @@
 //! One function per command.
 
+mod accumulate;
 mod check;
 mod compile;
 mod demo;
@@ -27,6 +28,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Command::Setup(args) => setup::setup(&args, ui),
         Command::Run(args) => run::run(&args, ui),
         Command::Prove(args) => prove::prove(&args, ui),
+        Command::Accumulate(args) => accumulate::accumulate(&args, ui),
         Command::Verify(args) => verify::verify(&args, ui),
         Command::Inspect(args) => inspect::inspect(&args, ui),
         Command::Srs(args) => srs::srs(&args, ui),

@@ -1,25 +1,39 @@
 use super::{phase_text, preview, visibility_name};
 use crate::args;
-use crate::process::peak_rss_bytes;
+use crate::process::{available_bytes, peak_rss_bytes};
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
-use zktorch::{Model, ProvingKey, container};
+use zktorch::{JobOptions, Model, Plan, ProvingKey, container};
 
 /// `zktorch prove`.
 pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
-    container::check_writable(&args.output)?;
+    for output in args.output.iter().chain(&args.accumulator) {
+        container::check_writable(output)?;
+    }
+    match (&args.input, &args.output) {
+        (Some(input), Some(output))
+            if args.accumulator.is_none() && args.batch.is_none() && args.segments.is_none() && args.memory.is_none() =>
+        {
+            prove_one(args, input, output, ui)
+        }
+        _ => prove_many(args, ui),
+    }
+}
+
+/// One inference in one piece.
+fn prove_one(args: &args::Prove, input: &Path, output: &Path, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
     let model = Model::read(&args.model)?;
-    let inputs = model.read_inputs(&args.input)?;
+    let inputs = model.read_inputs(input)?;
     let key = ProvingKey::read(&args.pk)?;
     let link = args.link.as_deref().map(link_secret).transpose()?;
     let began = Instant::now();
     let proved = zktorch::prove_linked(&model, &key, &inputs, link.as_ref(), &mut |phase| ui.phase(phase_text(phase)))?;
     let elapsed = began.elapsed().as_secs_f64();
-    let written = proved.proof.write(&args.output)?;
+    let written = proved.proof.write(output)?;
     ui.finish();
     let phases: serde_json::Map<_, _> = proved.phases.iter().map(|(n, t)| ((*n).to_owned(), json!(t.as_secs_f64()))).collect();
     let peak = peak_rss_bytes();
@@ -35,9 +49,70 @@ pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     }
     let memory = peak.map(|p| format!(", peak memory {}", bytes(p))).unwrap_or_default();
     ui.line(format!("proved in {}{memory}", seconds(elapsed)));
-    ui.line(format!("wrote {} ({})", args.output.display(), bytes(written)));
+    ui.line(format!("wrote {} ({})", output.display(), bytes(written)));
     Ok(Outcome::Done)
 }
+
+/// Many inferences, or segments, or both.
+fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
+    ui.phase("reading the model and the key");
+    let model = Model::read(&args.model)?;
+    let inputs = match (&args.inputs, &args.input) {
+        (Some(path), _) => model.read_many(path)?,
+        (None, Some(path)) => vec![model.read_inputs(path)?],
+        (None, None) => Vec::new(),
+    };
+    let key = ProvingKey::read(&args.pk)?;
+    let (segments, memory) = match args.segments {
+        Some(args::Segments::Count(n)) => (Some(n), None),
+        Some(args::Segments::Auto) => (None, available_bytes()),
+        None => (None, args.memory),
+    };
+    let options = JobOptions { batch: args.batch.map(|b| b as usize), segments, memory };
+    let began = Instant::now();
+    let plan = Plan::new(&model, inputs.len(), &[], &options)?;
+    let leaves = plan.leaves();
+    ui.bar("proving and folding", (2 * leaves).saturating_sub(1) as u64);
+    let bar = ui.counter();
+    let all = zktorch::prove_all(&model, &key, &plan, &inputs, &|done| bar.set((done.leaves + done.folds) as u64))?;
+    let accumulator_bytes = args.accumulator.as_ref().map(|path| all.accumulated.write(path)).transpose()?;
+    ui.phase("proving the accumulator");
+    let proof_bytes = args.output.as_ref().map(|path| all.accumulated.decide(&key)?.write(path)).transpose()?;
+    let elapsed = began.elapsed().as_secs_f64();
+    ui.finish();
+    let peak = peak_rss_bytes();
+    let layouts: Vec<_> = plan.layouts().map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect();
+    ui.result(&json!({
+        "inferences": inputs.len(),
+        "leaves": leaves,
+        "batches": layouts,
+        "proof_bytes": proof_bytes,
+        "accumulator_bytes": accumulator_bytes,
+        "prove_seconds": elapsed,
+        "peak_rss_bytes": peak,
+        "model_id": key.model_id().to_string(),
+    }));
+    for (k, outputs) in all.outputs.iter().enumerate().take(MOST_LISTED) {
+        for (info, tensor) in key.verifying_key().info().outputs.iter().zip(outputs) {
+            ui.line(format!("{k}: {} output {} {:?} = {}", visibility_name(info.visibility), info.name, info.shape, preview(tensor)));
+        }
+    }
+    if inputs.len() > MOST_LISTED {
+        ui.line(format!("… and {} more", inputs.len() - MOST_LISTED));
+    }
+    let memory = peak.map(|p| format!(", peak memory {}", bytes(p))).unwrap_or_default();
+    let batches = plan.batches();
+    ui.line(format!("proved {} inferences in {batches} batches, {leaves} leaves, in {}{memory}", inputs.len(), seconds(elapsed)));
+    for (path, written) in [(&args.output, proof_bytes), (&args.accumulator, accumulator_bytes)] {
+        if let (Some(path), Some(written)) = (path, written) {
+            ui.line(format!("wrote {} ({})", path.display(), bytes(written)));
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Inferences whose outputs are printed.
+const MOST_LISTED: usize = 8;
 
 /// The secret that links proofs: a hash of the file.
 fn link_secret(path: &Path) -> Result<[u8; 32], Failure> {

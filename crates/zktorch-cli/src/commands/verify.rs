@@ -22,10 +22,15 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
     let result = checked(args, &key)?;
     let elapsed = began.elapsed().as_secs_f64();
     match result {
-        Ok(statement) => {
-            ui.result(&accepted_json(&statement, elapsed));
-            for line in statement_lines(&statement, &key) {
-                ui.line(line);
+        Ok(statements) => {
+            ui.result(&accepted_json(&statements, &key, elapsed));
+            for (k, statement) in statements.iter().enumerate() {
+                if statements.len() > 1 {
+                    ui.line(format!("{} of {}:", k + 1, statements.len()));
+                }
+                for line in statement_lines(statement, &key) {
+                    ui.line(line);
+                }
             }
             if args.ranges.is_some() {
                 ui.line("the committed weights are integers within the bounds that the key declares");
@@ -46,7 +51,7 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 /// The statement, or why not. A file that cannot be read at all, or is no proof, is the caller's mistake and not a rejection.
-fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Statement, Rejection>, Failure> {
+fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Vec<Statement>, Rejection>, Failure> {
     let proof = match Proof::read(&args.proof) {
         Ok(proof) => proof,
         Err(e) if e.is_defective_content() => return Ok(Err(Rejection::File(e))),
@@ -67,7 +72,7 @@ fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Statement, 
             return Ok(Err(rejection));
         }
     }
-    Ok(zktorch::verify(key, &proof))
+    Ok(zktorch::verify_all(key, &proof))
 }
 
 /// What is known after verification, in sentences.
@@ -77,6 +82,9 @@ pub fn statement_lines(statement: &Statement, key: &VerifyingKey) -> Vec<String>
         "It is proved that whoever made the proof ran".to_owned(),
         format!("  model {} ('{source}', weights private)", statement.model_id),
     ];
+    if statement.inferences > 1 {
+        lines.push(format!("  {} times", statement.inferences));
+    }
     for (what, tensors) in [("on input", &statement.inputs), ("giving output", &statement.outputs)] {
         for tensor in tensors {
             lines.push(format!("  {what} {}", tensor_text(tensor)));
@@ -86,7 +94,8 @@ pub fn statement_lines(statement: &Statement, key: &VerifyingKey) -> Vec<String>
 }
 
 fn tensor_text(tensor: &StatementTensor) -> String {
-    let head = format!("{} {:?}", tensor.info.name, tensor.info.shape);
+    let summed = if tensor.summed { "the sum of all " } else { "" };
+    let head = format!("{summed}{} {:?}", tensor.info.name, tensor.info.shape);
     match (&tensor.value, &tensor.commitment) {
         (Some(value), _) => format!("{head} = {}", preview(value)),
         (None, Some(commitment)) => format!("{head}, committed as {}", hex(commitment)),
@@ -94,7 +103,25 @@ fn tensor_text(tensor: &StatementTensor) -> String {
     }
 }
 
-fn accepted_json(statement: &Statement, elapsed: f64) -> Value {
+/// One inference stands by itself; several are listed under `statements`.
+fn accepted_json(statements: &[Statement], key: &VerifyingKey, elapsed: f64) -> Value {
+    if let [statement] = statements {
+        return statement_json(statement, elapsed);
+    }
+    let parts = statements.iter().map(|s| {
+        let mut one = statement_json(s, elapsed);
+        json!({ "statement": one["statement"].take(), "outputs": one["outputs"].take() })
+    });
+    json!({
+        "verified": true,
+        "verify_seconds": elapsed,
+        "model_id": key.model_id().to_string(),
+        "statements": parts.collect::<Vec<_>>(),
+        "error": null,
+    })
+}
+
+fn statement_json(statement: &Statement, elapsed: f64) -> Value {
     let public =
         |tensors: &[StatementTensor]| super::tensors_json(tensors.iter().filter_map(|t| Some((t.info.name.as_str(), t.value.as_ref()?))));
     let described = |tensors: &[StatementTensor]| -> Value {
@@ -104,6 +131,9 @@ fn accepted_json(statement: &Statement, elapsed: f64) -> Value {
                 let mut value = json!({ "visibility": visibility_name(t.info.visibility), "shape": t.info.shape, "scale": t.info.scale });
                 if let Some(v) = &t.value {
                     value["values"] = zktorch::tensors::json_values(v);
+                }
+                if t.summed {
+                    value["summed"] = json!(true);
                 }
                 if let Some(c) = &t.commitment {
                     value["commitment"] = json!(hex(c));
@@ -116,7 +146,12 @@ fn accepted_json(statement: &Statement, elapsed: f64) -> Value {
         "verified": true,
         "verify_seconds": elapsed,
         "model_id": statement.model_id.to_string(),
-        "statement": { "parameters": "private", "inputs": described(&statement.inputs), "outputs": described(&statement.outputs) },
+        "statement": {
+            "parameters": "private",
+            "inferences": statement.inferences,
+            "inputs": described(&statement.inputs),
+            "outputs": described(&statement.outputs),
+        },
         "outputs": public(&statement.outputs),
         "error": null,
     })

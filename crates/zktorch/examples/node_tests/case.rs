@@ -10,6 +10,7 @@ use zktorch_onnx::proto::{ModelProto, TensorProto};
 use zktorch_onnx::{ImportOptions, import_bytes, read_tensor};
 use zktorch_program::{audit, check};
 use zktorch_protocol::pcs::Srs;
+use zktorch_protocol::{Blinding, Statement};
 
 /// log2 of the powers in the reference string for `--prove`.
 pub const SRS_BITS: u32 = 20;
@@ -203,7 +204,9 @@ fn prove(compiled: &CompiledModel, witness: &zktorch_program::Witness, srs: &Srs
     let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_os_rng();
     let (pk, vk) = zktorch_protocol::setup(&built.program, &built.parameters, srs, &mut rng)?;
     let (heap, publics) = (&witness.heap, &witness.publics);
-    let proof = zktorch_protocol::prove(&pk, &vk, &built.parameters, b"node test", heap, publics, None, rng, &mut |_| {})?;
+    let statement = Statement::of(&vk, b"node test", publics);
+    let cells = zktorch_protocol::Witness { heap, parameters: &built.parameters };
+    let proof = zktorch_protocol::prove(&pk, &vk, &statement, cells, Blinding::Fresh, rng, &mut |_| {})?;
     let _ = zktorch_protocol::verify(&vk, b"node test", publics, &proof)?;
     let mut other = publics.clone();
     if let Some(value) = other.last_mut().and_then(|t| t.last_mut()) {

@@ -1,0 +1,467 @@
+//! Proofs of many inferences, of large models, or both: leaves are proved one by one, or side by side, and folded in a tree as they become ready.
+
+use crate::container::{self, Kind};
+use crate::error::{Error, FileError};
+use crate::id::ModelId;
+use crate::keys::ProvingKey;
+use crate::model::Model;
+use crate::parts::{Layout, Parts};
+use crate::proof::{Proof, Run};
+use crate::random;
+use rand_core::SeedableRng as _;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use zktorch_algebra::{Fr, fr_from_wide_bytes};
+use zktorch_float::Tensor;
+use zktorch_program::Witness;
+use zktorch_program::derive::{Derived, SegmentCost};
+use zktorch_protocol::{self as protocol, Blinding};
+
+/// Memory of the prover per heap cell and per lookup of a leaf, and what does not depend on either: measured with `zktorch bench`.
+const BYTES_PER_CELL: u64 = 120;
+const BYTES_PER_LOOKUP: u64 = 110;
+const BYTES_BASE: u64 = 40 << 20;
+/// Inferences are proved side by side as one batch while it stays below this number of cells.
+const BATCH_CELLS: usize = 1 << 22;
+/// Leaves of fewer cells are proved side by side, one on each core; larger ones one after the other, each on all cores.
+const PARALLEL_CELLS: usize = 1 << 19;
+
+/// How to prove several inferences.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JobOptions {
+    /// Inferences in a batch; by default as many as pay.
+    pub batch: Option<usize>,
+    /// Segments per batch; by default one, or as many as `memory` asks for.
+    pub segments: Option<usize>,
+    /// Bytes of memory that the prover may use.
+    pub memory: Option<u64>,
+}
+
+/// What a job does next, for progress displays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Leaves that are done.
+    pub leaves: usize,
+    /// Folds that are done.
+    pub folds: usize,
+    /// All leaves; there is one fold less.
+    pub total: usize,
+}
+
+/// A proof that was just made, of several inferences.
+#[derive(Debug, Clone)]
+pub struct ProvedAll {
+    /// The accumulated proof before the decider.
+    pub accumulated: Accumulated,
+    /// Outputs of each inference.
+    pub outputs: Vec<Vec<Tensor>>,
+}
+
+/// Inferences proved up to the decider, which can be folded with others of the same model. **Secret**: it tells about weights and inputs.
+#[derive(Debug, Clone)]
+pub struct Accumulated {
+    model: ModelId,
+    runs: Vec<Run>,
+    accumulator: protocol::Accumulator,
+}
+
+/// Contents of an accumulator's file.
+#[derive(Serialize, Deserialize)]
+struct AccumulatedFile {
+    model: ModelId,
+    runs: Vec<Run>,
+    accumulator: Vec<u8>,
+}
+
+/// How inferences are proved: the batches, each with its segments.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    parts: Vec<Parts>,
+    /// Powers that the reference string needs.
+    srs_size: usize,
+}
+
+impl Plan {
+    /// Plans `inferences` inferences of a model.
+    ///
+    /// # Errors
+    /// A program that cannot be batched, or one that does not fit the memory in any number of segments.
+    pub fn new(model: &Model, inferences: usize, summed: &[u32], options: &JobOptions) -> Result<Plan, Error> {
+        let program = &model.compiled.built.program;
+        let unbatched = summed.is_empty() && !program.committed.is_empty();
+        let affordable = options.memory.map_or(BATCH_CELLS, |m| BATCH_CELLS.min((m / (BYTES_PER_CELL + BYTES_PER_LOOKUP)) as usize));
+        let automatic = if unbatched { 1 } else { affordable / program.heap_len.max(1) };
+        let largest = options.batch.unwrap_or(automatic).clamp(1, inferences.max(1));
+        // Batches of nearly equal size, at most two sizes.
+        let batches = inferences.div_ceil(largest).max(1);
+        let mut plan = Plan { parts: Vec::new(), srs_size: 0 };
+        let mut known: Vec<Parts> = Vec::new();
+        for batch in 0..batches {
+            let size = inferences / batches + usize::from(batch < inferences % batches);
+            let parts = match known.iter().find(|p| p.layout().inferences as usize == size) {
+                Some(parts) => parts.clone(),
+                None => {
+                    let parts = plan_batch(model, size, summed, options)?;
+                    for segment in 0..parts.len() {
+                        let shape = protocol::proof_shape(parts.program(program, segment)).map_err(Error::Program)?;
+                        plan.srs_size = plan.srs_size.max(shape.srs_size);
+                    }
+                    known.push(parts);
+                    known[known.len() - 1].clone()
+                }
+            };
+            let first = plan.leaves();
+            plan.parts.push(parts.at(first));
+        }
+        Ok(plan)
+    }
+
+    /// Number of batches.
+    pub fn batches(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Number of leaves.
+    pub fn leaves(&self) -> usize {
+        self.parts.iter().map(Parts::len).sum()
+    }
+
+    /// Inferences and segments of each batch.
+    pub fn layouts(&self) -> impl Iterator<Item = &Layout> {
+        self.parts.iter().map(Parts::layout)
+    }
+
+    /// Number of segments of a batch.
+    pub fn segments(&self, batch: usize) -> usize {
+        self.parts.get(batch).map_or(0, Parts::len)
+    }
+
+    /// Inferences of a batch, as positions in the whole list.
+    pub fn inferences(&self, batch: usize) -> std::ops::Range<usize> {
+        let before: usize = self.parts.iter().take(batch).map(|p| p.layout().inferences as usize).sum();
+        before..before + self.parts.get(batch).map_or(0, |p| p.layout().inferences as usize)
+    }
+}
+
+fn derive(model: &Model, layout: &Layout) -> Result<Parts, Error> {
+    Parts::new(&model.compiled.built.program, layout).map_err(Error::Derive)
+}
+
+fn plan_batch(model: &Model, size: usize, summed: &[u32], options: &JobOptions) -> Result<Parts, Error> {
+    let layout = |segments: usize| Layout { inferences: size as u32, segments: segments as u32, summed: summed.to_vec() };
+    let mut segments = options.segments.unwrap_or(1).max(1);
+    let mut parts = derive(model, &layout(segments))?;
+    let Some(memory) = options.memory else { return Ok(parts) };
+    loop {
+        let needed = peak(model, &parts);
+        if needed <= memory || options.segments.is_some() {
+            return Ok(parts);
+        }
+        let more = (segments * 2).min(segments + (segments as u64 * needed / memory.max(1)) as usize).max(segments + 1);
+        let next = derive(model, &layout(more))?;
+        if next.len() <= parts.len() {
+            return Err(Error::Memory { needed, memory, segments: parts.len() });
+        }
+        (segments, parts) = (more, next);
+    }
+}
+
+/// Estimate of the prover's peak memory: model and base heaps, and the largest leaf.
+fn peak(model: &Model, parts: &Parts) -> u64 {
+    let program = &model.compiled.built.program;
+    let leaf = |s: usize| {
+        let own = || SegmentCost { cells: program.heap_len, lookups: program.lookup_count(), imported_cells: 0 };
+        let cost = parts.derived(s).map_or_else(own, Derived::cost);
+        cost.cells as u64 * BYTES_PER_CELL + cost.lookups as u64 * BYTES_PER_LOOKUP
+    };
+    let largest = (0..parts.len()).map(leaf).max().unwrap_or(0);
+    let heaps = u64::from(parts.layout().inferences) * program.heap_len as u64 * 8;
+    BYTES_BASE + program.parameter_count() as u64 * 4 + heaps + largest
+}
+
+/// The secret of a job: blinders of shared rows are derived from it, so that leaves can be made apart from each other.
+#[derive(Clone)]
+pub struct JobSecret([u8; 32]);
+
+impl std::fmt::Debug for JobSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JobSecret")
+    }
+}
+
+impl JobSecret {
+    /// A new one.
+    pub fn generate() -> JobSecret {
+        use rand_core::RngCore as _;
+        let mut bytes = [0u8; 32];
+        random::secret_rng().fill_bytes(&mut bytes);
+        JobSecret(bytes)
+    }
+
+    /// From 32 bytes that nobody else knows and that were never used for other inputs.
+    pub fn from_bytes(bytes: [u8; 32]) -> JobSecret {
+        JobSecret(bytes)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn hash(&self, purpose: &str, numbers: &[u64]) -> blake3::OutputReader {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(purpose.as_bytes());
+        for n in numbers {
+            hasher.update(&n.to_le_bytes());
+        }
+        hasher.finalize_xof()
+    }
+
+    /// A blinder of a row of a leaf's heap.
+    fn blinder(&self, leaf: usize, row: usize) -> Fr {
+        let mut bytes = [0u8; 64];
+        self.hash("zktorch row blinder v1", &[leaf as u64, row as u64]).fill(&mut bytes);
+        fr_from_wide_bytes(&bytes)
+    }
+
+    /// The generator for everything else in a task.
+    fn rng(&self, purpose: &str, numbers: &[u64]) -> rand_chacha::ChaCha20Rng {
+        let mut seed = [0u8; 32];
+        self.hash(purpose, numbers).fill(&mut seed);
+        rand_chacha::ChaCha20Rng::from_seed(seed)
+    }
+}
+
+/// Proves one leaf: segment `segment` of batch `batch`. `witnesses` are those of the batch's inferences, in order. The result depends on the arguments alone: a job's secret must
+/// not be used for other inputs.
+///
+/// # Errors
+/// A key of another model, or witnesses that do not fit.
+pub fn prove_leaf(
+    model: &Model,
+    key: &ProvingKey,
+    plan: &Plan,
+    (batch, segment): (usize, usize),
+    witnesses: &[Witness],
+    secret: &JobSecret,
+) -> Result<Accumulated, Error> {
+    key.check_model(model)?;
+    let no_such = || Error::Mismatch(format!("the job has no segment {segment} of batch {batch}"));
+    let parts = plan.parts.get(batch).filter(|p| segment < p.len()).ok_or_else(no_such)?;
+    if key.srs_size() < plan.srs_size {
+        return Err(Error::Setup(protocol::SetupError::ReferenceString { got: key.srs_size(), needed: plan.srs_size }));
+    }
+    let built = &model.compiled.built;
+    let first: usize = plan.parts[..batch].iter().map(Parts::len).sum();
+    let filled;
+    let witness = match parts.derived(segment) {
+        None => witnesses.first().ok_or_else(no_such)?,
+        Some(derived) => {
+            filled = derived.fill(&built.parameters, witnesses).map_err(|e| Error::Mismatch(e.to_string()))?;
+            &filled
+        }
+    };
+    let verifying = key.verifying_key();
+    let id = verifying.model_id();
+    let statement = parts.statement(&built.program, segment, id.as_bytes(), &witness.publics);
+    let rows = witness.heap.len() >> statement.program.row_bits;
+    let own = first + segment;
+    let mut blinders: Vec<Fr> = (0..rows).map(|row| secret.blinder(own, row)).collect();
+    for import in parts.imports(segment) {
+        for k in 0..import.rows {
+            blinders[import.first_row + k] = secret.blinder(import.from_leaf, import.from_row + k);
+        }
+    }
+    let cells = protocol::Witness { heap: &witness.heap, parameters: &built.parameters };
+    let rng = secret.rng("zktorch leaf v1", &[own as u64]);
+    let accumulator = protocol::accumulate(&key.key, &verifying.key, &statement, cells, Blinding::Given(&blinders), rng, &mut |_| {})?;
+    let run = Run { layout: parts.layout().clone(), publics: witness.publics.clone() };
+    Ok(Accumulated { model: id, runs: vec![run], accumulator })
+}
+
+/// Proves `inputs`, one inference each, up to the decider. Leaves are folded as soon as two neighbours are ready.
+///
+/// # Errors
+/// A key of another model, inputs out of range, a value that leaves its range.
+pub fn prove_all(
+    model: &Model,
+    key: &ProvingKey,
+    plan: &Plan,
+    inputs: &[Vec<Tensor>],
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<ProvedAll, Error> {
+    key.check_model(model)?;
+    let job = Job {
+        model,
+        key,
+        plan,
+        secret: JobSecret::generate(),
+        leaves: AtomicUsize::new(0),
+        folds: AtomicUsize::new(0),
+        progress,
+        side_by_side: plan.parts.iter().flat_map(|p| (0..p.len()).map(|s| p.program(&model.compiled.built.program, s).heap_len)).max()
+            < Some(PARALLEL_CELLS),
+    };
+    let (accumulated, outputs) = job.batches(0..plan.batches(), inputs)?;
+    Ok(ProvedAll { accumulated, outputs })
+}
+
+struct Job<'a> {
+    model: &'a Model,
+    key: &'a ProvingKey,
+    plan: &'a Plan,
+    secret: JobSecret,
+    leaves: AtomicUsize,
+    folds: AtomicUsize,
+    progress: &'a (dyn Fn(Progress) + Sync),
+    /// Small leaves are proved side by side.
+    side_by_side: bool,
+}
+
+type Outputs = Vec<Vec<Tensor>>;
+
+impl Job<'_> {
+    fn both<A: Send, B: Send>(&self, a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+        if self.side_by_side { rayon::join(a, b) } else { (a(), b()) }
+    }
+
+    fn batches(&self, range: std::ops::Range<usize>, inputs: &[Vec<Tensor>]) -> Result<(Accumulated, Outputs), Error> {
+        if range.len() <= 1 {
+            return self.batch(range.start, inputs);
+        }
+        let middle = range.start + range.len() / 2;
+        let (left, right) = self.both(|| self.batches(range.start..middle, inputs), || self.batches(middle..range.end, inputs));
+        let ((left, mut outputs), (right, more)) = (left?, right?);
+        outputs.extend(more);
+        Ok((self.fold(left, right, true)?, outputs))
+    }
+
+    fn batch(&self, batch: usize, inputs: &[Vec<Tensor>]) -> Result<(Accumulated, Outputs), Error> {
+        let range = self.plan.inferences(batch);
+        let own = inputs.get(range.clone()).ok_or_else(|| Error::Mismatch("the plan is for another number of inferences".into()))?;
+        let mut witnesses = Vec::with_capacity(own.len());
+        let mut outputs = Vec::with_capacity(own.len());
+        for inputs in own {
+            let run = self.model.run(inputs)?;
+            witnesses.push(run.witness);
+            outputs.push(run.outputs);
+        }
+        Ok((self.segments(batch, 0..self.plan.segments(batch), &witnesses)?, outputs))
+    }
+
+    fn segments(&self, batch: usize, range: std::ops::Range<usize>, witnesses: &[Witness]) -> Result<Accumulated, Error> {
+        if range.len() <= 1 {
+            let leaf = prove_leaf(self.model, self.key, self.plan, (batch, range.start), witnesses, &self.secret)?;
+            self.leaves.fetch_add(1, Ordering::Relaxed);
+            self.report();
+            return Ok(leaf);
+        }
+        let middle = range.start + range.len() / 2;
+        let (left, right) =
+            self.both(|| self.segments(batch, range.start..middle, witnesses), || self.segments(batch, middle..range.end, witnesses));
+        self.fold(left?, right?, false)
+    }
+
+    fn fold(&self, left: Accumulated, right: Accumulated, batches: bool) -> Result<Accumulated, Error> {
+        let folded = fold_as(self.key, left, right, batches)?;
+        self.folds.fetch_add(1, Ordering::Relaxed);
+        self.report();
+        Ok(folded)
+    }
+
+    fn report(&self) {
+        let (leaves, folds) = (self.leaves.load(Ordering::Relaxed), self.folds.load(Ordering::Relaxed));
+        (self.progress)(Progress { leaves, folds, total: self.plan.leaves() });
+    }
+}
+
+/// Folds two accumulators of one model; the inferences of `left` come first. With `batches`, they stand for whole batches; otherwise `right` continues the batch that `left` ends
+/// with: it holds the next segments of it.
+///
+/// # Errors
+/// Accumulators of another model.
+pub fn fold_as(key: &ProvingKey, left: Accumulated, right: Accumulated, batches: bool) -> Result<Accumulated, Error> {
+    let id = key.model_id();
+    if left.model != id || right.model != id {
+        return Err(Error::Mismatch("an accumulator belongs to another model than the proving key".into()));
+    }
+    let mut runs = left.runs;
+    if batches {
+        runs.extend(right.runs);
+    }
+    let accumulator =
+        protocol::Accumulator::fold(left.accumulator, right.accumulator, &key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
+    Ok(Accumulated { model: id, runs, accumulator })
+}
+
+impl Accumulated {
+    /// Number of leaves: batches times segments.
+    pub fn leaves(&self) -> usize {
+        self.accumulator.leaves()
+    }
+
+    /// The model that it is about.
+    pub fn model_id(&self) -> ModelId {
+        self.model
+    }
+
+    /// Number of inferences.
+    pub fn inferences(&self) -> usize {
+        self.runs.iter().map(|r| r.layout.inferences as usize).sum()
+    }
+
+    /// Proves it, for good.
+    ///
+    /// # Errors
+    /// A key of another model.
+    pub fn decide(self, key: &ProvingKey) -> Result<Proof, Error> {
+        if self.model != key.model_id() {
+            return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
+        }
+        let proof = self.accumulator.decide(&key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
+        Ok(Proof::new(self.model, self.runs, proof))
+    }
+
+    /// That it stands for what it says, and can be decided: for accumulators that somebody else made.
+    ///
+    /// # Errors
+    /// [`Error::Accumulator`], with the part that is wrong.
+    pub fn check(&self, key: &ProvingKey) -> Result<(), Error> {
+        if self.model != key.model_id() {
+            return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
+        }
+        let verifying = key.verifying_key();
+        let parts = crate::proof::parts(&verifying.key.program, &self.runs).map_err(|e| Error::Mismatch(e.to_string()))?;
+        let statements = crate::proof::statements(verifying, &self.runs, &parts);
+        protocol::check_accumulator(&key.key, &verifying.key, &statements, &self.accumulator).map_err(Error::Accumulator)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that is not intact.
+    pub fn read(path: &Path) -> Result<Accumulated, FileError> {
+        let bytes = container::read(path)?;
+        let payload = container::open(Kind::Accumulator, path, &bytes)?;
+        let invalid = |reason: String| FileError::Payload { file: path.to_path_buf(), kind: Kind::Accumulator, reason };
+        let (file, rest) = postcard::take_from_bytes::<AccumulatedFile>(payload).map_err(|e| invalid(e.to_string()))?;
+        if !rest.is_empty() {
+            return Err(invalid(format!("{} bytes follow its end", rest.len())));
+        }
+        let accumulator = protocol::Accumulator::decode(&file.accumulator).map_err(|e| invalid(e.to_string()))?;
+        Ok(Accumulated { model: file.model, runs: file.runs, accumulator })
+    }
+
+    /// Writes a file that only its owner can read, and returns its length.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn write(&self, path: &Path) -> Result<u64, Error> {
+        let file = AccumulatedFile { model: self.model, runs: self.runs.clone(), accumulator: self.accumulator.encode() };
+        let payload = postcard::to_allocvec(&file).map_err(|e| Error::Mismatch(format!("the accumulator cannot be encoded: {e}")))?;
+        let bytes = container::seal(Kind::Accumulator, &payload);
+        container::write_secret(path, &bytes)?;
+        Ok(bytes.len() as u64)
+    }
+}
