@@ -1,28 +1,70 @@
-//! Times the kernels: `cargo run --release -p zktorch-algebra --example kernels`.
+//! Times the kernels, with vector instructions and without: `cargo run --release -p zktorch-algebra --example kernels [NAME]`
+//! runs those whose names contain `NAME`; `large` among the arguments adds a matrix of 100 million parameters.
+//!
+//! With `RAYON_NUM_THREADS=1` on Linux the figures are processor time, else wall time.
 #![allow(clippy::print_stdout)]
 
-use std::{hint::black_box, time::Instant};
+use std::{hint::black_box, sync::LazyLock, time::Instant};
 
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use zktorch_algebra::{
-    Fr, G1Affine, G1Projective, batch_inverse, fr_from_i64, fr_from_wide_bytes, hash_to_fr, hash_to_g1, mle,
+    Fr, G1Affine, G1Projective, batch_inverse, fr_from_i64, fr_from_wide_bytes, g1_each_from_bytes, g1_to_bytes, hash_to_fr, hash_to_g1,
+    ifma, mle,
     msm::{FixedBaseTable, commit_rows, msm, msm_small},
     small,
 };
 
-/// Least wall time of a few runs, in nanoseconds per unit.
-fn time<T>(name: &str, units: usize, mut f: impl FnMut() -> T) {
-    let mut best = f64::INFINITY;
-    let begin = Instant::now();
-    for _ in 0..30 {
-        let start = Instant::now();
-        black_box(f());
-        best = best.min(start.elapsed().as_secs_f64());
-        if begin.elapsed().as_secs_f64() > 0.7 {
-            break;
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Seconds that this thread has run, or if that would be too little those that have passed.
+fn clock() -> f64 {
+    let alone = std::env::var("RAYON_NUM_THREADS").is_ok_and(|n| n == "1");
+    let ran = alone.then(|| std::fs::read_to_string("/proc/thread-self/schedstat").ok()).flatten();
+    let nanoseconds = ran.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    nanoseconds.map_or_else(|| START.elapsed().as_secs_f64(), |n| n * 1e-9)
+}
+
+/// Nanoseconds per unit, averaged over at least a fifth of a second.
+fn measure<T>(units: usize, f: &mut impl FnMut() -> T) -> f64 {
+    black_box(f());
+    let begin = clock();
+    let mut runs = 0;
+    loop {
+        // As many as there were: the clock ticks every four milliseconds only, and costs a system call.
+        for _ in 0..runs.max(1) {
+            black_box(f());
+        }
+        runs += runs.max(1);
+        let passed = clock() - begin;
+        if passed > 0.2 {
+            return passed * 1e9 / (runs * units) as f64;
         }
     }
-    println!("{name:<44} {:>12.2} us total {:>10.2} ns/unit", best * 1e6, best * 1e9 / units as f64);
+}
+
+/// Whether the command line asks for a row.
+fn wanted(name: &str) -> bool {
+    std::env::args().skip(1).filter(|a| a != "large").all(|a| name.contains(&a))
+}
+
+/// One row of code that has no vector form.
+fn time_plain<T>(name: &str, units: usize, mut f: impl FnMut() -> T) {
+    if wanted(name) {
+        println!("{name:<40} {:>12.2} ns", measure(units, &mut f));
+    }
+}
+
+/// One row: vector instructions, portable code, ratio.
+fn time<T>(name: &str, units: usize, mut f: impl FnMut() -> T) {
+    if !wanted(name) {
+        return;
+    }
+    if !ifma::available() {
+        return time_plain(name, units, f);
+    }
+    let vector = measure(units, &mut f);
+    let portable = ifma::portable(|| measure(units, &mut f));
+    println!("{name:<40} {vector:>12.2} ns {portable:>12.2} ns portable {:>8.2}", portable / vector);
 }
 
 fn bases(n: usize) -> Vec<G1Affine> {
@@ -48,9 +90,9 @@ fn main() {
     let i16s = cells(16);
     let a = &scalars[..1024];
     let mut products = a.to_vec();
-    time("Fr multiplication", 1024, || products.iter_mut().zip(a.iter().rev()).for_each(|(p, a)| *p *= a));
-    time("Fr from i64", 1024, || i16s[..1024].iter().map(|v| fr_from_i64(*v)).sum::<Fr>());
-    time("Fr from 64 bytes", 100, || (0..100).map(|i| fr_from_wide_bytes(black_box(&[i; 64]))).sum::<Fr>());
+    time_plain("Fr multiplication", 1024, || products.iter_mut().zip(a.iter().rev()).for_each(|(p, a)| *p *= a));
+    time_plain("Fr from i64", 1024, || i16s[..1024].iter().map(|v| fr_from_i64(*v)).sum::<Fr>());
+    time_plain("Fr from 64 bytes", 100, || (0..100).map(|i| fr_from_wide_bytes(black_box(&[i; 64]))).sum::<Fr>());
     time("batch inversion, 2^16", n as usize, || batch_inverse(&mut scalars.clone()));
     time("dot, 1024", 1024, || small::dot(a, a));
     for bits in [8, 16, 31, 48, 62] {
@@ -70,7 +112,7 @@ fn main() {
     let bases = bases(n as usize);
     for n in [1, 4, 10, 32, 100, 256] {
         time(&format!("msm, {n}"), n, || msm(&bases[..n], &scalars[..n]));
-        time(&format!("msm of arkworks, {n}"), n, || G1Projective::msm_unchecked(&bases[..n], &scalars[..n]));
+        time_plain(&format!("msm of arkworks, {n}"), n, || G1Projective::msm_unchecked(&bases[..n], &scalars[..n]));
     }
     for log in [10, 12, 14, 16] {
         let n = 1 << log;
@@ -82,7 +124,21 @@ fn main() {
         mixed.iter_mut().step_by(100).for_each(|v| *v <<= 40);
         time(&format!("msm_small, i17 with 1% of i57, 2^{log}"), n, || msm_small(&bases[..n], &mixed[..n]));
         time(&format!("msm, 2^{log}"), n, || msm(&bases[..n], &scalars[..n]));
-        time(&format!("msm of arkworks (one thread), 2^{log}"), n, || G1Projective::msm_unchecked(&bases[..n], &scalars[..n]));
+        time_plain(&format!("msm of arkworks (one thread), 2^{log}"), n, || G1Projective::msm_unchecked(&bases[..n], &scalars[..n]));
+    }
+    let bytes: Vec<[u8; 32]> = bases[..1024].iter().map(g1_to_bytes).collect();
+    time("g1_each_from_bytes, 1024", 1024, || g1_each_from_bytes(&bytes));
+    let weights: Vec<i8> = (0..1 << 20).map(|i| (noise[i & 0xffff].wrapping_mul(2 * i as i64 + 1) >> 56) as i8).collect();
+    for log in [8, 10, 12, 14] {
+        time(&format!("commit_rows, i8, rows of 2^{log}"), weights.len(), || commit_rows(&bases, &weights, 1 << log));
+    }
+    if std::env::args().any(|a| a == "large") {
+        let all: Vec<i8> = weights.iter().copied().cycle().take(100_000_000).collect();
+        for log in [10, 12, 14] {
+            let begin = Instant::now();
+            black_box(commit_rows(&bases, &all, 1 << log));
+            println!("100 million of i8, rows of 2^{log}: {:.2} s", begin.elapsed().as_secs_f64());
+        }
     }
     let v = cells(17);
     for log in [8, 10, 12] {
@@ -91,7 +147,9 @@ fn main() {
     let terms: Vec<(usize, Fr)> = (0..4).map(|i| (i, scalars[i])).collect();
     for window in [4, 5, 6, 7, 8] {
         time(&format!("FixedBaseTable of 9, window {window}"), 1, || FixedBaseTable::new(&bases[..9], window));
-        let table = FixedBaseTable::new(&bases[..9], window);
-        time(&format!("mul_sum of 4 scalars, window {window}"), 1, || table.mul_sum(&terms));
+        // The form of a table is chosen when it is built.
+        let (vector, portable) = (FixedBaseTable::new(&bases[..9], window), ifma::portable(|| FixedBaseTable::new(&bases[..9], window)));
+        time_plain(&format!("mul_sum of 4 scalars, window {window}"), 1, || vector.mul_sum(&terms));
+        time_plain(&format!("mul_sum of 4, portable, window {window}"), 1, || portable.mul_sum(&terms));
     }
 }

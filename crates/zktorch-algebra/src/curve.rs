@@ -72,8 +72,8 @@ fn parse(bytes: &[u8; G1_BYTES]) -> Option<Compressed> {
     (BigInt(x) < Fq::MODULUS).then_some(Compressed::Abscissa(x, flags & Y_IS_LARGER != 0))
 }
 
-/// Decodes [`g1_to_bytes`]. `None` unless the bytes are the one encoding of a point on the curve. Takes 8 µs; for many
-/// points use [`g1_each_from_bytes`].
+/// Decodes [`g1_to_bytes`]. `None` unless the bytes are the one encoding of a point on the curve. For many points
+/// use [`g1_each_from_bytes`].
 pub fn g1_from_bytes(bytes: &[u8; G1_BYTES]) -> Option<G1Affine> {
     match parse(bytes)? {
         Compressed::Identity => Some(G1Affine::identity()),
@@ -86,8 +86,8 @@ pub fn g1_batch() -> usize {
     if crate::ifma::available() { 8 } else { 1 }
 }
 
-/// [`g1_from_bytes`] of each element. Vector instructions and threads make it several times faster than one point after the
-/// other: 1.1 µs per point and thread.
+/// [`g1_from_bytes`] of each element. Vector instructions and threads make it about five times faster on one
+/// thread than one point after the other.
 pub fn g1_each_from_bytes(bytes: &[[u8; G1_BYTES]]) -> Vec<Option<G1Affine>> {
     let mut out = vec![None; bytes.len()];
     #[cfg(target_arch = "x86_64")]

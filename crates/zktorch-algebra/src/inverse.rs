@@ -1,8 +1,8 @@
 //! Inversion modulo a prime of four limbs, by division steps.
 //!
 //! Bernstein and Yang, "Fast constant-time gcd computation and modular inversion" (2019), in the variable-time form with
-//! 62 steps per batch that libsecp256k1 uses (its `doc/safegcd_implementation.md`, whose names are kept here). 1.5 µs, where
-//! arkworks' binary extended Euclid takes 5.
+//! 62 steps per batch that libsecp256k1 uses (its `doc/safegcd_implementation.md`, whose names are kept here). Many steps
+//! are done on one word, where arkworks' binary extended Euclid shifts and subtracts four words each time.
 
 use ark_ff::{AdditiveGroup, BigInt, MontConfig};
 

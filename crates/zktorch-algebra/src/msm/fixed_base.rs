@@ -13,8 +13,7 @@ const SCALAR_BITS: usize = 254;
 
 /// For each base `P` and each window `j`: `d·2^{window·j}·P` for `d = 1 … 2^{window-1}`.
 ///
-/// With signed digits a scalar multiple costs one addition per window and no doubling: for windows of 8 bits 8 µs, with vector
-/// instructions 2. Building costs one addition per entry: `2^{window-1}·⌈255/window⌉` entries of 64 or 72 bytes per base.
+/// With signed digits a scalar multiple costs one addition per window and no doubling. Building costs one addition per entry: `2^{window-1}·⌈255/window⌉` entries of 64 or 72 bytes per base.
 #[derive(Clone, Debug)]
 pub struct FixedBaseTable {
     window: usize,
