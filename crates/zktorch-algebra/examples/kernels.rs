@@ -11,7 +11,7 @@ use zktorch_algebra::{
     Fr, G1Affine, G1Projective, batch_inverse, fr_from_i64, fr_from_wide_bytes, g1_each_from_bytes, g1_to_bytes, hash_to_fr, hash_to_g1,
     ifma, mle,
     msm::{FixedBaseTable, commit_rows, msm, msm_small},
-    small,
+    small, table,
 };
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -82,6 +82,36 @@ fn bases(n: usize) -> Vec<G1Affine> {
     G1Projective::normalize_batch(&all)
 }
 
+/// Passes over tables, on this thread, per entry of the first table.
+fn passes(scalars: &[Fr], cells: &[i64]) {
+    let n = 1 << 12;
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| &scalars[i * n..][..n]);
+    let mut out = a.to_vec();
+    let mut run = |name: &str, pass: &mut dyn FnMut(&mut Vec<Fr>)| time(name, n, || pass(&mut out));
+    run("add_scaled", &mut |out| table::add_scaled(out, b, &c[0]));
+    run("bind", &mut |out| table::bind(out, b, &c[0]));
+    run("bind_integers", &mut |out| table::bind_integers(&cells[..n], &cells[n..2 * n], &c[0], out));
+    run("product_ends", &mut |_| {
+        black_box(table::product_ends([a, b], [c, d]));
+    });
+    run("product_values, 3 factors", &mut |_| {
+        black_box(table::product_values(&[a, b, c], &[b, c, d], 4));
+    });
+    run("layer_ends", &mut |_| {
+        black_box(table::layer_ends(a, Some(b), c));
+    });
+    run("unit_fraction_sums", &mut |_| {
+        black_box(table::unit_fraction_sums(a));
+    });
+    run("fraction_sums", &mut |_| {
+        black_box(table::fraction_sums(a, b));
+    });
+    run("fraction_nodes", &mut |_| table::fraction_nodes(a, b, &c[0], &mut Vec::with_capacity(n), &mut Vec::with_capacity(n)));
+    run("dot_small, i16", &mut |_| {
+        black_box(small::dot_small(&cells[..n], a));
+    });
+}
+
 fn main() {
     let n = 1 << 16;
     let scalars: Vec<Fr> = (0..n).map(|i: u32| hash_to_fr(&i.to_le_bytes())).collect();
@@ -105,6 +135,7 @@ fn main() {
             });
         }
     }
+    passes(&scalars, &i16s);
     time("eq_table, 2^16", n as usize, || mle::eq_table(&scalars[..16]));
     time("bind_top, 2^16", n as usize, || mle::bind_top(&mut scalars.clone(), scalars[3]));
     time("evaluate, 2^16", n as usize, || mle::evaluate(&scalars, &scalars[..16]));

@@ -162,8 +162,11 @@ mod prover {
 
     /// The table of `Σ_j ρ^j K_j`. Claims whose windows overlap are added by one thread, others in parallel.
     fn kernel_table(group: &Group) -> Vec<Fr> {
-        let mut table = table::zeros(1 << group.bits);
         let end = |c: &Claim| c.offset + c.axes.iter().map(|(a, _)| (a.size - 1) * a.stride).sum::<usize>() + 1;
+        let mut table = table::zeros(1 << group.bits);
+        // Pages that are read before they are written would be set up twice.
+        let used = group.claims.iter().map(|(_, c)| end(c)).max().unwrap_or(0);
+        table[..used].par_chunks_mut(1 << RUN_BITS).for_each(|run| run.fill(Fr::ZERO));
         // Large runs with a single equality table (lookups over whole regions) span many tensors: first, each in parallel.
         let is_run = |c: &Claim| matches!(c.axes.as_slice(), [(a, Weight::Eq(_))] if a.stride == 1 && a.size >= 1 << 12);
         for (w, c) in group.claims.iter().filter(|(_, c)| is_run(c)) {

@@ -73,6 +73,20 @@ pub(crate) fn keys(built: &Built) -> (ProvingKey, VerifyingKey) {
 }
 
 #[test]
+fn a_proof_depends_neither_on_vector_instructions_nor_on_threads() {
+    let (built, inputs) = sample();
+    let witness = execute(&built, &inputs).unwrap();
+    let (pk, vk) = keys(&built);
+    let make = || {
+        let rng = ChaCha20Rng::seed_from_u64(5);
+        prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, None, rng, &mut |_| {}).unwrap()
+    };
+    // The instructions are forbidden to a thread, so there is only one.
+    let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(single.install(|| zktorch_algebra::ifma::portable(make)), make());
+}
+
+#[test]
 fn an_honest_proof_verifies_and_differs_every_time() {
     let (built, inputs) = sample();
     zktorch_program::audit(&built.program).unwrap();
