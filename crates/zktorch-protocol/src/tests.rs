@@ -79,7 +79,7 @@ fn a_proof_depends_neither_on_vector_instructions_nor_on_threads() {
     let (pk, vk) = keys(&built);
     let make = || {
         let rng = ChaCha20Rng::seed_from_u64(5);
-        prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, None, rng, &mut |_| {}).unwrap()
+        prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, rng)
     };
     // The instructions are forbidden to a thread, so there is only one.
     let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
