@@ -3,6 +3,7 @@
 use crate::blocks::TablePlan;
 use crate::economy::{self, cost};
 use crate::model::{CompileReport, CompiledModel, NodeReport};
+use crate::store::{InMemory, WeightStore};
 use crate::{CompileError, CompileOptions, calibrate, lower, rewrite};
 use std::collections::HashMap;
 use zktorch_float::{DType, Graph, Tensor, run};
@@ -16,24 +17,44 @@ use zktorch_program::{Built, Program, RegionKind, Source, Step, Term, View};
 /// # Errors
 /// An invalid graph, a failing float evaluation, options out of range, or nodes without a lowering (all of them are listed).
 pub fn compile(graph: &Graph, calibration: &[Vec<Tensor>], options: &CompileOptions) -> Result<CompiledModel, CompileError> {
+    compile_into(&InMemory, graph, calibration, options)
+}
+
+/// Like [`compile`]; the integers of large weights go to `store` one by one.
+///
+/// # Errors
+/// As [`compile`]; a failing store is reported like a node without a lowering.
+pub fn compile_into(
+    store: &dyn WeightStore,
+    graph: &Graph,
+    calibration: &[Vec<Tensor>],
+    options: &CompileOptions,
+) -> Result<CompiledModel, CompileError> {
     graph.validate()?;
     options.check(graph.inputs.len(), graph.outputs.len())?;
     let mut graph = rewrite::rewrite(graph)?;
     let ranges = calibrate::calibrate(&mut graph, calibration, options.seed)?;
     if !options.adapt {
-        return build(&graph, &ranges, options, &TablePlan::of_width(options.activation_bits));
+        return build(store, &graph, &ranges, options, &TablePlan::of_width(options.activation_bits));
     }
-    let (model, tables) = economy::cheapest(options.activation_bits, None, |plan| build(&graph, &ranges, options, plan))?;
+    let (model, tables) = economy::cheapest(options.activation_bits, None, |plan| build(store, &graph, &ranges, options, plan))?;
     if ranges.random || model.report.table_rows * 4 < model.report.cells {
         return Ok(model);
     }
-    narrower((model, tables), &graph, &ranges, calibration, options)
+    narrower(store, (model, tables), &graph, &ranges, calibration, options)
 }
 
 /// Lowers the graph with the widths that the options ask for and the given tables.
-fn build(graph: &Graph, ranges: &calibrate::Ranges, options: &CompileOptions, tables: &TablePlan) -> Result<CompiledModel, CompileError> {
+fn build(
+    store: &dyn WeightStore,
+    graph: &Graph,
+    ranges: &calibrate::Ranges,
+    options: &CompileOptions,
+    tables: &TablePlan,
+) -> Result<CompiledModel, CompileError> {
     let formats = calibrate::formats(graph, ranges, options);
-    let lowered = lower::lower(graph, &formats, &ranges.min, options, tables).map_err(|nodes| CompileError::Unsupported { nodes })?;
+    let lowered =
+        lower::lower(store, graph, &formats, &ranges.min, options, tables).map_err(|nodes| CompileError::Unsupported { nodes })?;
     let mut built = lowered.built;
     simplify(&mut built);
     let program = &built.program;
@@ -66,6 +87,7 @@ const TRIALS: usize = 32;
 
 /// The cheapest of `model` and its narrower variants that agree with the float graph on the calibration inputs.
 fn narrower(
+    store: &dyn WeightStore,
     (model, tables): (CompiledModel, TablePlan),
     graph: &Graph,
     ranges: &calibrate::Ranges,
@@ -82,7 +104,7 @@ fn narrower(
     let least = if trials.len() < FEW { 12 } else { 0 };
     for bits in WIDTHS.filter(|b| (least..options.activation_bits).contains(b)) {
         let narrow = CompileOptions { activation_bits: bits, ..options.clone() };
-        let (candidate, _) = economy::cheapest(bits, Some(&tables), |plan| build(graph, ranges, &narrow, plan))?;
+        let (candidate, _) = economy::cheapest(bits, Some(&tables), |plan| build(store, graph, ranges, &narrow, plan))?;
         if cost(&candidate.report) + WORTHWHILE < cost(&best.report) && agrees(&candidate, trials, &references, options) {
             best = candidate;
         }

@@ -21,13 +21,15 @@ mod lower;
 mod model;
 mod options;
 mod rewrite;
+mod store;
 mod tensor;
 #[cfg(test)]
 mod tests;
 
 pub use blocks::BlockError;
-pub use compile::compile;
+pub use compile::{compile, compile_into};
 pub use error::{CompileError, InputError, RunError, UnsupportedNode};
 pub use model::{CompileReport, CompiledModel, Element, Fidelity, IoInfo, NodeReport, RunOutput};
 pub use options::{CompileOptions, Visibility};
+pub use store::WeightStore;
 pub use tensor::{Accumulator, Format, QTensor};

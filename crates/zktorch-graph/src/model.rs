@@ -164,8 +164,8 @@ impl CompiledModel {
         let view = View { offset, ..info.view.clone() };
         let integers: Vec<i64> = match info.view.source {
             Source::Matrix(m) => {
-                let values = &self.built.parameters.matrices[m.0 as usize];
-                view.cells().iter().map(|&c| i64::from(values[c])).collect()
+                let values = self.built.parameters.matrices[m.0 as usize].view();
+                view.cells().iter().map(|&c| values.get(c)).collect()
             }
             _ => view.cells().iter().map(|&c| cells[c]).collect(),
         };

@@ -33,7 +33,10 @@ impl Files {
 /// Maps a whole file read-only. Its pages are read when they are touched and can be dropped again by the system, so that weights
 /// of a model larger than memory cost no memory of their own.
 #[expect(unsafe_code, reason = "mapping a file cannot be checked by the compiler: others may change the file")]
-pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
+///
+/// # Errors
+/// Those of the operating system; no regular file.
+pub fn map(path: &Path) -> io::Result<Bytes> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -42,10 +45,10 @@ pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
     if metadata.len() == 0 {
         return Ok(Bytes::new());
     }
-    // SAFETY: the mapping is read-only and lives as long as the `Bytes` that own it; only plain bytes are read from it. Another
-    // process may still write to the file meanwhile: bytes then change under the importer, which decodes and checks each of them
-    // once and copies what it keeps. If the file is truncated meanwhile, touching a page behind the new end ends the process
-    // with SIGBUS; it never reads other memory.
+    // SAFETY: the mapping is read-only and lives as long as the `Bytes` that own it; only plain integers and floats are read from it, of
+    // which every bit pattern is one. Another process may still write to the file meanwhile: then a weight is another number than it
+    // was, and what is made of it (a quantised model, a proof) is refused where it matters, as for any other wrong weight. If the file is
+    // truncated meanwhile, touching a page behind the new end ends the process with SIGBUS; it never reads other memory.
     let map = unsafe { memmap2::Mmap::map(&file)? };
     Ok(Bytes::from_owner(map))
 }

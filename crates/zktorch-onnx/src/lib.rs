@@ -30,6 +30,7 @@ mod schema;
 mod tensor;
 
 pub use error::{ImportError, OpenDim, Unsupported};
+pub use files::map as map_file;
 pub use import::{ImportOptions, import, import_bytes, read_tensor};
 pub use schema::{Operator, supported_operators};
 #[doc(no_inline)]

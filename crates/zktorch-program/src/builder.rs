@@ -1,6 +1,7 @@
 //! Makes programs: allocates cells, states relations, records how the prover fills them.
 
 use crate::bounds::{self, Declared};
+use crate::cells::{CellSlice, MatrixCells};
 use crate::layout;
 use crate::program::{Committed, Constant, Matrix, ParamBlock, Parameters, Program, Public, Region, RegionKind};
 use crate::relation::{Factor, Identity, Lookup, Table, Term};
@@ -139,10 +140,25 @@ impl Builder {
     /// A large weight, committed as a matrix of its own. Use it with all its axes (in any order) in every term.
     pub fn matrix(&mut self, name: &str, shape: &[usize], values: Vec<i32>) -> View {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "one value per element");
-        let (lo, hi) = declared_bounds(values.iter().map(|&v| v as i64));
+        self.matrix_of_cells(name, shape, MatrixCells::narrowest(&values))
+    }
+
+    /// Like [`Builder::matrix`], for cells in the narrowest width that holds them.
+    pub fn matrix_of_cells(&mut self, name: &str, shape: &[usize], cells: MatrixCells) -> View {
+        assert_eq!(shape.iter().product::<usize>(), cells.len(), "one value per element");
+        let (lo, hi) = match cells.view() {
+            CellSlice::I32(values) => declared_bounds(values.iter().map(|&v| v as i64)),
+            narrow => narrow.type_bounds(),
+        };
+        self.parameters.matrices.push(cells);
+        self.declare_matrix(name, shape, lo, hi)
+    }
+
+    /// A matrix whose cells, of the given bounds, are known only when the program is run: its parameters are not those that
+    /// [`Builder::finish`] returns.
+    pub fn declare_matrix(&mut self, name: &str, shape: &[usize], lo: i64, hi: i64) -> View {
         let id = MatrixId(self.matrices.len() as u32);
         self.matrices.push(Matrix { name: name.to_string(), shape: shape.to_vec(), lo, hi });
-        self.parameters.matrices.push(values);
         View::dense(Source::Matrix(id), 0, shape)
     }
 

@@ -97,7 +97,7 @@ impl Reader<'_> {
         match view.source {
             Source::Region(r) => self.witness.heap[self.program.regions[r.0 as usize].base + cell],
             Source::Params => self.parameters.heap[cell],
-            Source::Matrix(m) => self.parameters.matrices[m.0 as usize][cell] as i64,
+            Source::Matrix(m) => self.parameters.matrices[m.0 as usize].view().get(cell),
             Source::Constant(c) => self.program.constants[c.0 as usize].values[cell],
             Source::Public(p) => self.witness.publics[p.0 as usize][cell],
         }
@@ -195,7 +195,7 @@ fn check_vectors(program: &Program, parameters: &Parameters, witness: &Witness) 
     }
     for (m, values) in program.matrices.iter().zip(&parameters.matrices) {
         length(&m.name, m.shape.iter().product(), values.len())?;
-        bounds(&m.name, &mut values.iter().map(|&v| v as i64), m.lo, m.hi)?;
+        bounds(&m.name, &mut values.view().iter(), m.lo, m.hi)?;
     }
     for (p, values) in program.publics.iter().zip(&witness.publics) {
         length(&p.name, p.shape.iter().product(), values.len())?;

@@ -53,7 +53,7 @@ fn changed_public_values_and_parameters_are_rejected() {
         let at = at.expect("the sample has it");
         let mut parameters = built.parameters.clone();
         // Row 0 of the embedding is looked up too.
-        parameters.matrices[at][0] += 1;
+        parameters.matrices[at] = parameters.matrices[at].changed(|v| v[0] += 1);
         assert!(check(&built.program, &parameters, &honest).is_err(), "{name}");
     }
     let mut parameters = built.parameters.clone();
@@ -107,10 +107,10 @@ fn parameters_are_checked_first() {
     let count = |e| matches!(e, ExecuteError::ParameterCount { .. });
     assert!(count(run(|b| b.parameters.heap.truncate(3))));
     assert!(count(run(|b| b.parameters.matrices.truncate(1))));
-    assert!(count(run(|b| b.parameters.matrices[1].truncate(1))));
+    assert!(count(run(|b| b.parameters.matrices[1] = b.parameters.matrices[1].changed(|v| v.truncate(1)))));
     let range = |e| matches!(e, ExecuteError::ParameterRange { .. });
     assert!(range(run(|b| b.parameters.heap[0] = 1 << 40)));
-    assert!(range(run(|b| b.parameters.matrices[0][3] = 1 << 20)));
+    assert!(range(run(|b| b.parameters.matrices[0] = b.parameters.matrices[0].changed(|v| v[3] = 1 << 20))));
 }
 
 #[test]

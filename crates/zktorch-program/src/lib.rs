@@ -9,6 +9,7 @@ mod audit;
 mod audit_tests;
 mod bounds;
 mod builder;
+mod cells;
 mod check;
 #[cfg(all(test, feature = "prover"))]
 mod check_tests;
@@ -29,6 +30,7 @@ mod witness;
 
 pub use audit::{AuditError, AuditReport, audit};
 pub use builder::{Builder, Built, Part};
+pub use cells::{CellSlice, CellWidth, MatrixCells};
 pub use check::{Violation, check};
 pub use costs::{NodeCost, costs};
 #[cfg(feature = "prover")]

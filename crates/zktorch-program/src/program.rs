@@ -1,5 +1,6 @@
 //! The finished program: what the protocol proves.
 
+use crate::cells::MatrixCells;
 use crate::relation::{Identity, Lookup, Table};
 use crate::view::{RegionId, Source, TableId, View};
 use serde::{Deserialize, Serialize};
@@ -160,5 +161,5 @@ pub struct Parameters {
     /// The parameter heap.
     pub heap: Vec<i64>,
     /// Dense row-major values of each matrix.
-    pub matrices: Vec<Vec<i32>>,
+    pub matrices: Vec<MatrixCells>,
 }

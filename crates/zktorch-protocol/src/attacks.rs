@@ -36,7 +36,7 @@ fn a_correction_of_a_weight_inside_the_opening_mask_is_refused() {
     // those of the key and put the difference into the mask.
     let s = Setting::new(8);
     let mut other = s.built.clone();
-    other.parameters.matrices[0][0] += 3;
+    other.parameters.matrices[0] = other.parameters.matrices[0].changed(|v| v[0] += 3);
     let witness = execute(&other, &s.inputs).unwrap();
     assert_ne!(witness.publics, execute(&s.built, &s.inputs).unwrap().publics, "the forged output is wrong");
     let correction = s.pk.srs.g1[0] + s.pk.srs.g1[0] + s.pk.srs.g1[0];

@@ -5,7 +5,7 @@ use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{
     Fr,
     mle::{eq_table, sum_of_eq_below},
-    small::{SmallAccumulator, dot_small},
+    small::{Cell, SmallAccumulator, dot_small},
 };
 use zktorch_program::{Axis, Program, Source, View};
 
@@ -82,7 +82,7 @@ pub fn resolve<'a>(program: &'a Program, publics: &'a [Vec<i64>], view: &View) -
 
 /// `Σ_{i in box} Π_d w_d(i_d) · values[offset + Σ stride·i]` by direct summation. Cost: one small multiplication per index; axes of stride 0 cost
 /// nothing, however long.
-pub fn weighted_sum(values: &[i64], offset: usize, axes: &[(Axis, Weight)]) -> Fr {
+pub fn weighted_sum<T: Cell>(values: &[T], offset: usize, axes: &[(Axis, Weight)]) -> Fr {
     let repeated = axes.iter().filter(|(axis, _)| axis.stride == 0).map(|(axis, weight)| match weight {
         Weight::Eq(point) => sum_of_eq_below(point, axis.size),
         Weight::Ones => Fr::from(axis.size as u64),
@@ -133,11 +133,11 @@ impl Window {
         Window { scale, outer, block, weights, contiguous }
     }
 
-    pub(crate) fn sum(&self, values: &[i64], offset: usize) -> Fr {
+    pub(crate) fn sum<T: Cell>(&self, values: &[T], offset: usize) -> Fr {
         self.scale * self.outer_sum(values, offset, &self.outer)
     }
 
-    fn outer_sum(&self, values: &[i64], offset: usize, outer: &[(usize, Vec<Fr>)]) -> Fr {
+    fn outer_sum<T: Cell>(&self, values: &[T], offset: usize, outer: &[(usize, Vec<Fr>)]) -> Fr {
         match outer.split_first() {
             Some(((stride, table), rest)) => {
                 table.iter().enumerate().fold(Fr::ZERO, |acc, (i, w)| acc + *w * self.outer_sum(values, offset + i * stride, rest))
@@ -146,7 +146,7 @@ impl Window {
             None => {
                 let mut acc = SmallAccumulator::new();
                 for (c, w) in self.block.iter().zip(&self.weights) {
-                    acc.add(values[offset + c], w);
+                    acc.add(values[offset + c].into(), w);
                 }
                 acc.value()
             }

@@ -277,25 +277,30 @@ mod prover {
     use crate::claims::{Vector, Window};
     use crate::product::{Batch, Join, Term};
     use rayon::prelude::*;
-    use std::borrow::Cow;
     use zktorch_algebra::{
         mle::{eq_table, eq_table_scaled},
-        small::combine_rows,
+        small::{Cell, combine_rows},
     };
+    use zktorch_program::with_cells;
 
     pub(super) fn singles(plan: &Plan<'_>, witness: Option<Witness<'_>>) -> Vec<Fr> {
         let witness = witness.expect("the prover has a witness");
         plan.singles
             .par_iter()
             .map(|s| {
-                let cells = cells(&s.factor.source, witness);
-                sum_parallel(&cells, s.factor.offset, s.factor.weighted(|_| Vec::new()))
+                let (offset, axes) = (s.factor.offset, s.factor.weighted(|_| Vec::new()));
+                match s.factor.source {
+                    Resolved::Committed(Vector::Matrix(m), _) => {
+                        with_cells!(witness.parameters.matrices[m].view(), cells => sum_parallel(cells, offset, axes))
+                    }
+                    _ => sum_parallel(wide(&s.factor.source, witness), offset, axes),
+                }
             })
             .collect()
     }
 
     /// Splits a large window over its first axis, so that one large tensor does not keep a single thread busy.
-    fn sum_parallel(cells: &[i64], offset: usize, axes: Vec<(Axis, Weight)>) -> Fr {
+    fn sum_parallel<T: Cell>(cells: &[T], offset: usize, axes: Vec<(Axis, Weight)>) -> Fr {
         let size: usize = axes.iter().map(|(a, _)| a.size).product();
         let outer = axes.first().map_or(1, |(a, _)| a.size);
         if size < 1 << 15 || outer < 2 {
@@ -306,12 +311,23 @@ mod prover {
         weight.par_iter().enumerate().map(|(i, w)| *w * inner.sum(cells, offset + i * axis.stride)).sum()
     }
 
-    fn cells<'a>(source: &Resolved<'a>, witness: Witness<'a>) -> Cow<'a, [i64]> {
+    /// The cells of a source that is no matrix.
+    fn wide<'a>(source: &Resolved<'a>, witness: Witness<'a>) -> &'a [i64] {
         match source {
-            Resolved::Known(values) => Cow::Borrowed(values),
-            Resolved::Committed(Vector::Heap, _) => Cow::Borrowed(witness.heap),
-            Resolved::Committed(Vector::Params, _) => Cow::Borrowed(&witness.parameters.heap),
-            Resolved::Committed(Vector::Matrix(m), _) => Cow::Owned(witness.parameters.matrices[*m].iter().map(|&v| v as i64).collect()),
+            Resolved::Known(values) => values,
+            Resolved::Committed(Vector::Heap, _) => witness.heap,
+            Resolved::Committed(Vector::Params, _) => &witness.parameters.heap,
+            Resolved::Committed(Vector::Matrix(_), _) => unreachable!("matrices are narrow"),
+        }
+    }
+
+    /// A factor of a term as a table over the term's shared letters.
+    fn table(factor: &Bound<'_>, shared: &[(u8, usize)], witness: Witness<'_>) -> Vec<Fr> {
+        match factor.source {
+            Resolved::Committed(Vector::Matrix(m), _) => {
+                with_cells!(witness.parameters.matrices[m].view(), cells => bind(cells, factor, shared))
+            }
+            _ => bind(wide(&factor.source, witness), factor, shared),
         }
     }
 
@@ -321,7 +337,7 @@ mod prover {
             .multis
             .par_iter()
             .map(|m| {
-                let mut tables: Vec<Vec<Fr>> = m.factors.iter().map(|f| bind(&cells(&f.source, witness), f, &m.shared)).collect();
+                let mut tables: Vec<Vec<Fr>> = m.factors.iter().map(|f| table(f, &m.shared, witness)).collect();
                 if m.has_eq() {
                     tables.push(eq_over(m));
                 }
@@ -355,7 +371,7 @@ mod prover {
 
     /// The factor as a table over the shared letters (padded with zeros), its other letters bound. A shared letter that the factor lacks
     /// repeats it.
-    fn bind(cells: &[i64], factor: &Bound<'_>, shared: &[(u8, usize)]) -> Vec<Fr> {
+    fn bind<T: Cell>(cells: &[T], factor: &Bound<'_>, shared: &[(u8, usize)]) -> Vec<Fr> {
         let bound: Vec<(Axis, Vec<Fr>)> = factor.axes.iter().filter_map(|(a, _, w)| w.as_ref().map(|w| (*a, w.table(a.size)))).collect();
         let kept: Vec<(Option<Axis>, usize)> = shared
             .iter()

@@ -164,36 +164,11 @@ impl ProvingKey {
     }
 }
 
-/// The cells of a matrix with every axis padded to a power of two.
-#[cfg(feature = "prover")]
-pub(crate) fn padded_matrix(shape: &[usize], values: &[i32]) -> Vec<i64> {
-    let mut out = vec![0i64; 1 << matrix_bits(shape)];
-    let Some((&inner, outer)) = shape.split_last() else {
-        out[0] = values.first().copied().unwrap_or(0) as i64;
-        return out;
-    };
-    let pitch = inner.next_power_of_two();
-    let mut index = vec![0usize; outer.len()];
-    for row in values.chunks(inner.max(1)) {
-        let base = outer.iter().zip(&index).fold(0, |acc, (&size, &i)| acc * size.next_power_of_two() + i) * pitch;
-        for (o, v) in out[base..].iter_mut().zip(row) {
-            *o = *v as i64;
-        }
-        for d in (0..outer.len()).rev() {
-            index[d] += 1;
-            if index[d] < outer[d] {
-                break;
-            }
-            index[d] = 0;
-        }
-    }
-    out
-}
-
 /// Commits to the parameters.
 #[cfg(feature = "prover")]
 mod setup {
     use super::*;
+    use crate::cells::PaddedMatrix;
     use crate::party::random_scalar;
     use rand_core::CryptoRng;
     use zktorch_algebra::{G1Projective, msm};
@@ -234,7 +209,7 @@ mod setup {
             if values.len() != m.shape.iter().product::<usize>() {
                 return bad(format!("{} has {} values for shape {:?}", m.name, values.len(), m.shape));
             }
-            if values.iter().any(|&v| (v as i64) < m.lo || (v as i64) > m.hi) {
+            if values.view().first_outside(m.lo, m.hi).is_some() {
                 return bad(format!("{} has a value outside {}..={}", m.name, m.lo, m.hi));
             }
         }
@@ -258,16 +233,16 @@ mod setup {
         let mut srs = srs.clone();
         srs.truncate(needed);
         let pcs = srs.verifier_key().map_err(|e| SetupError::Audit(e.to_string()))?;
-        let mut commit = |cells: &[i64], row: usize| {
-            let blinders: Vec<Fr> = (0..cells.len().div_ceil(row)).map(|_| random_scalar(rng)).collect();
-            (blinded_rows(&srs.g1, pcs.h, cells, row, &blinders), blinders)
-        };
-        let (params_rows, params_blinders) = commit(&parameters.heap, 1 << program.row_bits);
+        let mut random = |n: usize| (0..n).map(|_| random_scalar(rng)).collect::<Vec<Fr>>();
+        let row = 1 << program.row_bits;
+        let params_blinders = random(parameters.heap.len().div_ceil(row));
+        let params_rows = blinded_rows(&srs.g1, pcs.h, &parameters.heap, row, &params_blinders);
         let (mut matrix_rows, mut matrix_blinders) = (Vec::new(), Vec::new());
         for (m, values) in program.matrices.iter().zip(&parameters.matrices) {
-            let cells = padded_matrix(&m.shape, values);
-            let (rows, blinders) = commit(&cells, 1 << matrix_row_bits(&m.shape, program.row_bits));
-            matrix_rows.push(rows);
+            let matrix = PaddedMatrix::new(&m.shape, values.view());
+            let blinders = random(matrix_row_count(&m.shape, program.row_bits));
+            let rows = matrix.commit_rows(&srs.g1, 1 << matrix_row_bits(&m.shape, program.row_bits));
+            matrix_rows.push(blinded(rows, pcs.h, &blinders));
             matrix_blinders.push(blinders);
         }
         let key = VerifyingKey { program: program.clone(), params_rows, matrix_rows, pcs };
@@ -277,8 +252,12 @@ mod setup {
 
     /// `C_i = Σ_j cells[i·row + j] G_j + β_i H`.
     pub(crate) fn blinded_rows(generators: &[G1Affine], h: G1Affine, cells: &[i64], row: usize, blinders: &[Fr]) -> Vec<G1Affine> {
+        blinded(msm::commit_rows(generators, cells, row), h, blinders)
+    }
+
+    /// Adds `β_i H` to the commitments.
+    fn blinded(plain: Vec<G1Affine>, h: G1Affine, blinders: &[Fr]) -> Vec<G1Affine> {
         use ark_ec::CurveGroup;
-        let plain = msm::commit_rows(generators, cells, row);
         let table = msm::FixedBaseTable::new(&[h], 8);
         let blinded: Vec<G1Projective> = plain.iter().zip(blinders).map(|(c, b)| table.mul_sum(&[(0, *b)]) + *c).collect();
         G1Projective::normalize_batch(&blinded)

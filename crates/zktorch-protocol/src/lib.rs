@@ -5,6 +5,8 @@ pub mod accumulate;
 #[allow(clippy::unwrap_used)]
 mod attacks;
 pub mod automaton;
+#[cfg(feature = "prover")]
+mod cells;
 pub mod circuit;
 pub mod claims;
 pub mod decider;

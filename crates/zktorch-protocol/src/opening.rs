@@ -271,7 +271,7 @@ fn add_padded(sum: &mut Vec<Fr>, fold: Fr, vector: &[Fr]) {
 #[cfg(feature = "prover")]
 pub(crate) mod prover {
     use super::*;
-    use crate::keys::padded_matrix;
+    use crate::cells::PaddedMatrix;
     use crate::product::{Batch, Join, Term};
     use crate::sumcheck::RoundProver;
     use crate::transcript::Transcript;
@@ -317,13 +317,12 @@ pub(crate) mod prover {
             .map(|(claim, vector, hi)| {
                 let row = 1usize << (claim.point.len() - hi);
                 let weights = eq_table(&claim.point[..*hi]);
-                let own;
                 let cells: &[i64] = match vector.vector {
                     Vector::Heap => s.witness.heap,
                     Vector::Params => &s.witness.parameters.heap,
                     Vector::Matrix(m) => {
-                        own = padded_matrix(&s.program.matrices[m].shape, &s.witness.parameters.matrices[m]);
-                        &own
+                        let cells = s.witness.parameters.matrices[m].view();
+                        return PaddedMatrix::new(&s.program.matrices[m].shape, cells).combine(&weights, row);
                     }
                 };
                 let rows = cells.len().div_ceil(row);

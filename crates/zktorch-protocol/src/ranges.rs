@@ -26,7 +26,7 @@ pub fn range_program(program: &Program) -> Built {
         b.param(&block.name, &[block.len], &vec![0; block.len]);
     }
     for m in &program.matrices {
-        b.matrix(&m.name, &m.shape, vec![0; m.shape.iter().product()]);
+        b.declare_matrix(&m.name, &m.shape, m.lo, m.hi);
     }
     for block in program.params.iter().filter(|p| p.len > 0) {
         bound(&mut b, &block.name, View::dense(Source::Params, block.offset, &[block.len]), block.lo, block.hi);

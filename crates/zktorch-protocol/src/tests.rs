@@ -212,7 +212,7 @@ fn other_weights_than_those_of_the_key_are_refused() {
         s.built.parameters = honest.clone();
     }
     for m in 0..honest.matrices.len() {
-        s.built.parameters.matrices[m][0] ^= 1;
+        s.built.parameters.matrices[m] = honest.matrices[m].changed(|v| v[0] ^= 1);
         assert!(s.attempt(&s.heap, &s.publics, None).is_err(), "matrix {m}");
         s.built.parameters = honest.clone();
     }

@@ -13,11 +13,11 @@
 //! A file is accepted only if all of it is accounted for; each way of not being acceptable is an error of its own.
 
 use crate::error::FileError;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 const MAGIC: [u8; 8] = *b"ZKTORCH\0";
-const HEADER: usize = 24;
+pub(crate) const HEADER: usize = 24;
 const DIGEST: usize = 32;
 
 /// What a file is.
@@ -57,7 +57,7 @@ impl Kind {
     /// Version that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            Kind::Proof | Kind::RangeProof => 2,
+            Kind::Model | Kind::Proof | Kind::RangeProof => 2,
             _ => 1,
         }
     }
@@ -88,17 +88,52 @@ impl Kind {
     }
 }
 
+fn header(kind: Kind, payload: usize) -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..12].copy_from_slice(&kind.tag());
+    bytes[12..16].copy_from_slice(&kind.version().to_le_bytes());
+    bytes[16..].copy_from_slice(&(payload as u64).to_le_bytes());
+    bytes
+}
+
 /// Wraps `payload` as a file of `kind`.
 pub fn seal(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + payload.len() + DIGEST);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&kind.tag());
-    bytes.extend_from_slice(&kind.version().to_le_bytes());
-    bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&header(kind, payload.len()));
     bytes.extend_from_slice(payload);
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     bytes
+}
+
+/// A file of `kind` whose payload lies in several places and is too large to be copied together.
+pub(crate) struct Parts<'a> {
+    header: [u8; HEADER],
+    payload: Vec<std::borrow::Cow<'a, [u8]>>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(kind: Kind, payload: Vec<std::borrow::Cow<'a, [u8]>>) -> Parts<'a> {
+        Parts { header: header(kind, payload.iter().map(|p| p.len()).sum()), payload }
+    }
+
+    /// The digest at the file's end. Cost: one pass over the payload, on all threads.
+    pub(crate) fn digest(&self) -> [u8; DIGEST] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.header);
+        for part in &self.payload {
+            hasher.update_rayon(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// Writes the file as [`write_atomic`] does; returns its length.
+    pub(crate) fn write(&self, path: &Path, digest: &[u8; DIGEST]) -> Result<u64, FileError> {
+        let pieces = std::iter::once(&self.header[..]).chain(self.payload.iter().map(|p| &p[..])).chain([&digest[..]]);
+        stage_pieces(path, pieces.clone())?.commit()?;
+        Ok(pieces.map(|p| p.len() as u64).sum())
+    }
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -122,34 +157,83 @@ pub fn kind_of(path: &Path, bytes: &[u8]) -> Result<Kind, FileError> {
     Kind::ALL.into_iter().find(|k| k.tag() == tag).ok_or(FileError::UnknownKind { file })
 }
 
+/// The kind that a file says it is, as [`kind_of`], and the file's length.
+///
+/// # Errors
+/// As [`kind_of`] and [`read`].
+pub fn kind_of_file(path: &Path) -> Result<(Kind, u64), FileError> {
+    let fail = |source| FileError::Read { file: path.to_path_buf(), source };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let size = file.metadata().map_err(fail)?.len();
+    let mut head = Vec::with_capacity(HEADER);
+    file.take(HEADER as u64).read_to_end(&mut head).map_err(fail)?;
+    Ok((kind_of(path, &head)?, size))
+}
+
 /// The payload of a file of `kind`.
 ///
 /// # Errors
 /// Another kind or version, truncated, trailing bytes, or a digest that does not match.
 pub fn open<'a>(kind: Kind, path: &Path, bytes: &'a [u8]) -> Result<&'a [u8], FileError> {
+    let total = extent(kind, path, bytes, bytes.len())?;
+    let (body, digest) = bytes.split_at(total - DIGEST);
+    if blake3::hash(body).as_bytes() != digest {
+        return Err(FileError::Corrupt { file: path.to_path_buf() });
+    }
+    Ok(&body[HEADER..])
+}
+
+/// Maps a file of `kind`: its payload, which is read when it is touched, and the digest at its end. The digest is checked in one pass over
+/// the file that keeps none of it in memory.
+///
+/// # Errors
+/// As [`open`] and [`read`].
+pub(crate) fn map(kind: Kind, path: &Path) -> Result<(bytes::Bytes, [u8; DIGEST]), FileError> {
+    let fail = |source| FileError::Read { file: path.to_path_buf(), source };
+    let bytes = zktorch_onnx::map_file(path).map_err(fail)?;
+    let head = &bytes[..bytes.len().min(HEADER)];
+    let total = extent(kind, path, head, bytes.len())?;
+    let mut hasher = blake3::Hasher::new();
+    let mut rest = std::fs::File::open(path).map_err(fail)?.take((total - DIGEST) as u64);
+    let mut buffer = vec![0; HASHED.min(total)];
+    loop {
+        let n = rest.read(&mut buffer).map_err(fail)?;
+        if n == 0 {
+            break;
+        }
+        hasher.update_rayon(&buffer[..n]);
+    }
+    let digest = *hasher.finalize().as_bytes();
+    if bytes[total - DIGEST..] != digest {
+        return Err(FileError::Corrupt { file: path.to_path_buf() });
+    }
+    Ok((bytes.slice(HEADER..total - DIGEST), digest))
+}
+
+/// Bytes that are read and hashed at a time.
+const HASHED: usize = 1 << 24;
+
+/// Length of a file of `kind` and `length` bytes that begins with `bytes`: the whole file, if nothing is missing or left over.
+fn extent(kind: Kind, path: &Path, bytes: &[u8], length: usize) -> Result<usize, FileError> {
     let file = path.to_path_buf();
     let got = kind_of(path, bytes)?;
     if got != kind {
         return Err(FileError::WrongKind { file, expected: kind, got });
     }
-    let truncated = |expected: usize| FileError::Truncated { file: path.to_path_buf(), expected, got: bytes.len() };
+    let truncated = |expected: usize| FileError::Truncated { file: path.to_path_buf(), expected, got: length };
     let version = u32::from_le_bytes(field(bytes, 12).ok_or_else(|| truncated(HEADER))?);
     if version != kind.version() {
         return Err(FileError::Version { file, kind, got: version });
     }
     let len = u64::from_le_bytes(field(bytes, 16).ok_or_else(|| truncated(HEADER))?);
     let total = usize::try_from(len).ok().and_then(|n| n.checked_add(HEADER + DIGEST)).ok_or_else(|| truncated(usize::MAX))?;
-    if bytes.len() < total {
+    if length < total {
         return Err(truncated(total));
     }
-    if bytes.len() > total {
-        return Err(FileError::Trailing { file, count: bytes.len() - total });
+    if length > total {
+        return Err(FileError::Trailing { file, count: length - total });
     }
-    let (body, digest) = bytes.split_at(total - DIGEST);
-    if blake3::hash(body).as_bytes() != digest {
-        return Err(FileError::Corrupt { file });
-    }
-    Ok(&body[HEADER..])
+    Ok(total)
 }
 
 /// Names what a file that is not ours seems to be.
@@ -220,9 +304,15 @@ impl Staged {
 /// # Errors
 /// [`FileError::Write`]; nothing is left behind then.
 pub fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, FileError> {
+    stage_pieces(path, [bytes].into_iter())
+}
+
+fn stage_pieces<'a>(path: &Path, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Staged, FileError> {
     let fail = |source| FileError::Write { file: path.to_path_buf(), source };
     let mut temporary = temporary_beside(path).map_err(fail)?;
-    temporary.write_all(bytes).map_err(fail)?;
+    for piece in pieces {
+        temporary.write_all(piece).map_err(fail)?;
+    }
     temporary.as_file().sync_all().map_err(fail)?;
     Ok(Staged { temporary, path: path.to_path_buf() })
 }

@@ -42,6 +42,7 @@ mod srs;
 pub mod tensors;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub use container::Kind;
 pub use error::{Error, FileError, InputError, Rejection};
@@ -54,7 +55,12 @@ pub use proof::{Proof, Proved, Statement, StatementTensor, link_key, prove, prov
 pub use ranges::RangeProof;
 pub use srs::{Development, ReferenceString};
 pub use tensors::TensorSpec;
+pub use weights::WeightFolder;
+#[doc(no_inline)]
+pub use zktorch_float as float;
 #[doc(no_inline)]
 pub use zktorch_float::{DType, Data, Tensor};
 #[doc(no_inline)]
-pub use zktorch_graph::{Element, Fidelity, Visibility};
+pub use zktorch_graph::{Element, Fidelity, Visibility, WeightStore};
+#[doc(no_inline)]
+pub use zktorch_program::{CellWidth, MatrixCells};

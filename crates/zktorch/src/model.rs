@@ -1,14 +1,17 @@
 //! Models: the ONNX file, the compiled model, its runs.
 
-use crate::container::{self, Kind};
+use crate::container::{self, Kind, Parts};
 use crate::error::{Error, FileError, InputError};
 use crate::tensors::{self, TensorSpec};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zktorch_float::{Graph, Tensor};
-use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, RunOutput, Visibility};
+use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, RunOutput, Visibility, WeightStore};
 use zktorch_onnx::{ImportError, ImportOptions, OpenDim};
+use zktorch_program::{CellWidth, Matrix, MatrixCells};
 
 /// An ONNX model as imported: a float graph with fixed shapes.
 #[derive(Debug, Clone)]
@@ -62,6 +65,8 @@ pub struct Options {
     pub inputs: Visibility,
     /// Visibility of all outputs.
     pub outputs: Visibility,
+    /// Signed width of weights in bits, 4 to 16; 16 if absent.
+    pub weight_bits: Option<u32>,
 }
 
 /// Most samples that calibration runs; more make no difference to ranges.
@@ -78,10 +83,9 @@ impl OnnxModel {
         Ok(OnnxModel { graph, file: path.to_path_buf() })
     }
 
-    /// A graph made in code.
-    #[cfg(test)]
-    pub(crate) fn of_graph(graph: Graph) -> OnnxModel {
-        OnnxModel { graph, file: PathBuf::new() }
+    /// A float graph made in code instead of a file, under a name.
+    pub fn from_graph(graph: Graph, name: &str) -> OnnxModel {
+        OnnxModel { graph, file: PathBuf::from(name) }
     }
 
     /// Like [`OnnxModel::read`]; symbolic sizes take the values that make the inputs those of `specs`.
@@ -156,14 +160,29 @@ impl OnnxModel {
     /// # Errors
     /// [`Error::Compile`].
     pub fn compile_on(&self, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
+        let compiled = zktorch_graph::compile(&self.graph, samples, &self.compile_options(options))?;
+        Model::new(compiled, self.operators().into_iter().collect())
+    }
+
+    /// Like [`OnnxModel::compile_on`]; the integers of large weights go to `store` one by one, for models larger than memory.
+    ///
+    /// # Errors
+    /// [`Error::Compile`].
+    pub fn compile_into(&self, store: &dyn WeightStore, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
+        let compiled = zktorch_graph::compile_into(store, &self.graph, samples, &self.compile_options(options))?;
+        Model::new(compiled, self.operators().into_iter().collect())
+    }
+
+    fn compile_options(&self, options: &Options) -> CompileOptions {
+        let defaults = CompileOptions::default();
         let source = self.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let options = CompileOptions {
+        CompileOptions {
             inputs: vec![options.inputs; self.graph.inputs.len()],
             outputs: vec![options.outputs; self.graph.outputs.len()],
             source,
-            ..CompileOptions::default()
-        };
-        Model::new(zktorch_graph::compile(&self.graph, samples, &options)?, self.operators().into_iter().collect())
+            weight_bits: options.weight_bits.unwrap_or(defaults.weight_bits),
+            ..defaults
+        }
     }
 
     /// Fidelity of a compiled model to this one on `samples`, per output; nothing without samples.
@@ -231,11 +250,25 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>, calibration: &[PathBuf
     }
 }
 
-/// Contents of a compiled model's file.
+/// What a compiled model's file holds before the matrices' cells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct ModelFile {
     operators: Vec<(String, u64)>,
+    /// Without the cells of matrices.
     compiled: CompiledModel,
+}
+
+/// The cells of each matrix begin at a multiple of this many bytes from the start of the file.
+const ALIGNMENT: usize = 64;
+
+/// Zeros before what comes next, if `payload` bytes of payload are written already.
+fn padding(payload: usize) -> usize {
+    (container::HEADER + payload).next_multiple_of(ALIGNMENT) - container::HEADER - payload
+}
+
+/// Width in which the cells of a matrix are written: the narrowest for its bounds.
+fn width(matrix: &Matrix) -> Option<CellWidth> {
+    CellWidth::of_bounds(matrix.lo, matrix.hi)
 }
 
 /// A compiled model: integers and equations. It contains the weights.
@@ -244,32 +277,88 @@ pub struct Model {
     pub(crate) compiled: CompiledModel,
     operators: Vec<(String, u64)>,
     digest: [u8; 32],
-    payload: Vec<u8>,
+    /// Encoded [`ModelFile`].
+    metadata: Vec<u8>,
 }
 
 impl Model {
     fn new(compiled: CompiledModel, operators: Vec<(String, u64)>) -> Result<Model, Error> {
-        let file = ModelFile { operators, compiled };
-        let payload = postcard::to_allocvec(&file).map_err(|e| Error::Mismatch(format!("the compiled model cannot be encoded: {e}")))?;
-        let digest = *blake3::hash(&payload).as_bytes();
-        Ok(Model { compiled: file.compiled, operators: file.operators, digest, payload })
+        let mut model = Model::undigested(compiled, operators)?;
+        model.digest = model.parts().digest();
+        Ok(model)
     }
 
-    /// Reads a `.zkt` file.
+    fn undigested(mut compiled: CompiledModel, operators: Vec<(String, u64)>) -> Result<Model, Error> {
+        let fail = |e: String| Error::Mismatch(format!("the compiled model cannot be encoded: {e}"));
+        let mut matrices = std::mem::take(&mut compiled.built.parameters.matrices);
+        for (matrix, cells) in compiled.built.program.matrices.iter().zip(&mut matrices) {
+            let width = width(matrix).ok_or_else(|| fail(format!("the bounds of {} exceed 32 bits", matrix.name)))?;
+            if cells.width() != width {
+                let (lo, hi) = width.bounds();
+                if cells.view().first_outside(lo, hi).is_some() {
+                    return Err(fail(format!("{} exceeds its bounds", matrix.name)));
+                }
+                *cells = MatrixCells::with_width(width, cells.view().iter());
+            }
+        }
+        let mut file = ModelFile { operators, compiled };
+        let metadata = postcard::to_allocvec(&file).map_err(|e| fail(e.to_string()))?;
+        file.compiled.built.parameters.matrices = matrices;
+        Ok(Model { compiled: file.compiled, operators: file.operators, digest: [0; 32], metadata })
+    }
+
+    /// The file, in places where it lies already.
+    fn parts(&self) -> Parts<'_> {
+        let mut payload = vec![Cow::Owned((self.metadata.len() as u64).to_le_bytes().to_vec()), Cow::Borrowed(&self.metadata[..])];
+        let mut written = 8 + self.metadata.len();
+        for cells in &self.compiled.built.parameters.matrices {
+            let zeros = padding(written);
+            let cells = cells.to_le_bytes();
+            written += zeros + cells.len();
+            payload.extend([Cow::Borrowed(&[0; ALIGNMENT][..zeros]), cells]);
+        }
+        Parts::new(Kind::Model, payload)
+    }
+
+    fn decode(payload: &Bytes, digest: [u8; 32]) -> Result<Model, String> {
+        let short = || "it ends too early".to_owned();
+        let (length, _) = payload.split_first_chunk::<8>().ok_or_else(short)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|e| e.to_string())?;
+        let mut at = length.checked_add(8).ok_or_else(short)?;
+        let metadata = payload.get(8..at).ok_or_else(short)?;
+        let mut file: ModelFile = postcard::from_bytes(metadata).map_err(|e| e.to_string())?;
+        let built = &mut file.compiled.built;
+        built.program.validate().map_err(|e| e.to_string())?;
+        if !built.parameters.matrices.is_empty() {
+            return Err("cells of matrices are among the metadata".to_owned());
+        }
+        for matrix in &built.program.matrices {
+            let zeros = padding(at);
+            let width = width(matrix).ok_or("a matrix' bounds exceed 32 bits")?;
+            let cells = matrix.shape.iter().try_fold(width.bytes(), |n, s| n.checked_mul(*s)).ok_or_else(short)?;
+            let end = (at + zeros).checked_add(cells).filter(|end| *end <= payload.len()).ok_or_else(short)?;
+            if payload.slice(at..at + zeros).iter().any(|b| *b != 0) {
+                return Err("the encoding is not canonical".to_owned());
+            }
+            built.parameters.matrices.push(MatrixCells::from_le_bytes(width, payload.slice(at + zeros..end)).ok_or_else(short)?);
+            at = end;
+        }
+        if at != payload.len() {
+            return Err(format!("{} bytes follow its end", payload.len() - at));
+        }
+        let model = Model { digest, ..Model::undigested(file.compiled, file.operators).map_err(|e| e.to_string())? };
+        if model.metadata != metadata { Err("the encoding is not canonical".to_owned()) } else { Ok(model) }
+    }
+
+    /// Reads a `.zkt` file. The cells of matrices stay in the file, which is mapped: do not change it while the model is in use. Cost: one pass over
+    /// the file for its digest, memory for everything but the matrices.
     ///
     /// # Errors
     /// A file that is not intact, or not a compiled model.
     pub fn read(path: &Path) -> Result<Model, Error> {
-        let bytes = container::read(path)?;
-        let payload = container::open(Kind::Model, path, &bytes)?;
+        let (payload, digest) = container::map(Kind::Model, path)?;
         let invalid = |reason: String| FileError::Payload { file: path.to_path_buf(), kind: Kind::Model, reason };
-        let file: ModelFile = postcard::from_bytes(payload).map_err(|e| invalid(e.to_string()))?;
-        file.compiled.built.program.validate().map_err(|e| invalid(e.to_string()))?;
-        let model = Model::new(file.compiled, file.operators)?;
-        if model.payload != payload {
-            return Err(invalid("the encoding is not canonical".to_owned()).into());
-        }
-        Ok(model)
+        Ok(Model::decode(&payload, digest).map_err(invalid)?)
     }
 
     /// Writes a `.zkt` file and returns its length.
@@ -277,12 +366,10 @@ impl Model {
     /// # Errors
     /// [`FileError::Write`].
     pub fn write(&self, path: &Path) -> Result<u64, Error> {
-        let bytes = container::seal(Kind::Model, &self.payload);
-        container::write_atomic(path, &bytes)?;
-        Ok(bytes.len() as u64)
+        Ok(self.parts().write(path, &self.digest)?)
     }
 
-    /// Digest of the compiled model: proving keys name it.
+    /// Digest of the compiled model, the one at its file's end: proving keys name it.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }

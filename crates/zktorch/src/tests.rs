@@ -4,8 +4,8 @@
 
 use crate::keys::{ModelInfo, VerifyingKey};
 use crate::{
-    Accumulated, DType, JobOptions, Model, OnnxModel, Options, Plan, ReferenceString, Rejection, Tensor, Visibility, fold_as, prove,
-    prove_all, setup, verify, verify_all,
+    Accumulated, DType, Error, FileError, JobOptions, Model, OnnxModel, Options, Plan, ReferenceString, Rejection, Tensor, Visibility,
+    fold_as, prove, prove_all, setup, verify, verify_all,
 };
 use zktorch_float::{Graph, Node, Op, UnaryFn};
 
@@ -27,7 +27,7 @@ fn model(options: &Options) -> Model {
     graph.nodes = vec![node("MatMul", Op::MatMul, &[x, w], y), node("Relu", Op::Unary(UnaryFn::Relu), &[y], logits)];
     graph.inputs = vec![x];
     graph.outputs = vec![logits];
-    OnnxModel::of_graph(graph).compile_on(&[input()], options).unwrap()
+    OnnxModel::from_graph(graph, "model").compile_on(&[input()], options).unwrap()
 }
 
 fn input() -> Vec<Tensor> {
@@ -107,6 +107,96 @@ fn hidden_tensors_have_no_value_in_the_statement() {
         assert_eq!(statement.inputs[0].commitment.is_some(), inputs == Visibility::Committed);
         assert_eq!(statement.outputs[0].value.is_some(), outputs == Visibility::Public);
     }
+}
+
+/// `y = x · w`, `x: [1, 40]`, with a weight matrix whose second axis is no power of two.
+fn wide_model(name: &str) -> (Model, Vec<Tensor>) {
+    let mut graph = Graph::default();
+    let x = graph.add_value("x", DType::F32, vec![1, 40]);
+    let weights = (0..40 * 30).map(|i| ((i * 7919) % 201) as f32 / 100.0 - 1.0).collect();
+    let w = graph.add_constant("w", Tensor::f32(vec![40, 30], weights).unwrap(), true);
+    let y = graph.add_value("y", DType::F32, vec![1, 30]);
+    let product = || "MatMul".to_owned();
+    graph.nodes = vec![Node { name: product(), onnx_op: product(), op: Op::MatMul, inputs: vec![Some(x), Some(w)], outputs: vec![y] }];
+    graph.inputs = vec![x];
+    graph.outputs = vec![y];
+    let input = vec![Tensor::f32(vec![1, 40], (0..40).map(|i| i as f32 / 20.0 - 1.0).collect()).unwrap()];
+    let model = OnnxModel::from_graph(graph, name).compile_on(std::slice::from_ref(&input), &Options::default()).unwrap();
+    assert_eq!(model.compiled.built.parameters.matrices.len(), 1);
+    (model, input)
+}
+
+#[test]
+fn mapped_weights_are_those_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    let (model, input) = wide_model("model");
+    let length = model.write(&path).unwrap();
+    assert_eq!(length, std::fs::metadata(&path).unwrap().len());
+    let mapped = Model::read(&path).unwrap();
+    assert_eq!(mapped.digest(), model.digest());
+    assert_eq!(mapped.compiled, model.compiled);
+    mapped.write(&dir.path().join("again")).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(dir.path().join("again")).unwrap());
+    // With the same randomness, the same keys and proofs.
+    let srs = srs(&model).0;
+    let make = |model: &Model| {
+        use rand_core::SeedableRng as _;
+        let rng = || rand_chacha::ChaCha20Rng::seed_from_u64(7);
+        let built = &model.compiled.built;
+        let (pk, vk) = zktorch_protocol::setup(&built.program, &built.parameters, &srs, &mut rng()).unwrap();
+        let run = model.run(&input).unwrap();
+        let witness = &run.witness;
+        let statement = zktorch_protocol::Statement::of(&vk, b"", &witness.publics);
+        let secrets = zktorch_protocol::Witness { heap: &witness.heap, parameters: &built.parameters };
+        let fresh = zktorch_protocol::Blinding::Fresh;
+        let proof = zktorch_protocol::prove(&pk, &vk, &statement, secrets, fresh, rng(), &mut |_| {}).unwrap();
+        assert_eq!(zktorch_protocol::verify(&vk, b"", &witness.publics, &proof).unwrap().publics, witness.publics);
+        (pk.encode(), vk.encode(), proof)
+    };
+    assert!(make(&mapped) == make(&model));
+}
+
+#[test]
+fn damaged_models_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    // One of two names of different length leads to padding before the cells.
+    let metadata = |file: &[u8]| u64::from_le_bytes(file[24..32].try_into().unwrap()) as usize;
+    let files = ["model", "models"].map(|name| {
+        wide_model(name).0.write(&path).unwrap();
+        std::fs::read(&path).unwrap()
+    });
+    let good = files.into_iter().find(|file| !(24 + 8 + metadata(file)).is_multiple_of(64)).unwrap();
+    let refusal = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        match Model::read(&path) {
+            Err(Error::File(e)) => e,
+            other => panic!("{other:?}"),
+        }
+    };
+    for n in [0, 7, 23, 24, 100, good.len() - 1] {
+        let error = refusal(&good[..n]);
+        assert!(n == 0 || matches!(error, FileError::Truncated { .. }), "{n} bytes: {error}");
+    }
+    assert!(matches!(refusal(&[&good[..], &[0]].concat()), FileError::Trailing { count: 1, .. }));
+    for at in [24, 40, good.len() / 2, good.len() - 40, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        assert!(matches!(refusal(&bad), FileError::Corrupt { .. }), "byte {at}");
+    }
+    // What has a digest of its own must still be a model: cells missing, left over, or displaced.
+    let payload = &good[24..good.len() - 32];
+    let longer = [payload, &[0]].concat();
+    for bad in [&payload[..payload.len() - 1], &longer, &payload[..4], &payload[1..]] {
+        let error = refusal(&crate::container::seal(crate::Kind::Model, bad));
+        assert!(matches!(error, FileError::Payload { .. }), "{error}");
+    }
+    let mut bad = payload.to_vec();
+    bad[8 + metadata(&good)] = 1;
+    assert!(matches!(refusal(&crate::container::seal(crate::Kind::Model, &bad)), FileError::Payload { .. }));
+    std::fs::write(&path, &good).unwrap();
+    Model::read(&path).unwrap();
 }
 
 #[test]

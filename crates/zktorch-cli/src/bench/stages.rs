@@ -9,12 +9,12 @@ use crate::{Failure, Outcome};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::Instant;
-use zktorch::{Model, OnnxModel, Options, Proof, ProvingKey, ReferenceString, VerifyingKey, container};
+use zktorch::{Model, OnnxModel, Options, Proof, ProvingKey, ReferenceString, VerifyingKey, WeightFolder, container};
 
 /// `zktorch bench-one`, hidden.
 pub fn bench_one(args: &args::BenchOne, ui: &Ui) -> Result<Outcome, Failure> {
     let value = match args.stage {
-        Stage::Prepare => prepare(args)?,
+        Stage::Prepare => prepare(args, ui)?,
         Stage::Prove => prove(&args.dir)?,
         Stage::Verify => verify(&args.dir)?,
     };
@@ -26,7 +26,20 @@ pub fn bench_one(args: &args::BenchOne, ui: &Ui) -> Result<Outcome, Failure> {
 /// Inputs that a model is calibrated on; the first is the one that is proved.
 const SAMPLES: u64 = 4;
 
-fn prepare(args: &args::BenchOne) -> Result<Value, Failure> {
+/// Compiles the model and writes its file.
+fn compile(args: &args::BenchOne, ui: &Ui) -> Result<(Model, f64), Failure> {
+    if let Some(decoder) = models::gptj::named(&args.model) {
+        ui.phase("making the float graph");
+        let onnx = OnnxModel::from_graph(decoder.graph(), &args.model);
+        let samples = [models::inputs(&onnx.inputs(), 0)];
+        ui.phase("calibrating");
+        let began = Instant::now();
+        let progress = |name: &str| ui.phase(&format!("quantising {name}"));
+        let store = models::gptj::Turned { folder: WeightFolder::new(&args.dir), progress: &progress };
+        let options = Options { weight_bits: Some(models::gptj::WEIGHT_BITS), ..Options::default() };
+        let model = onnx.compile_into(&store, &samples, &options)?;
+        return Ok((model, began.elapsed().as_secs_f64()));
+    }
     let path = match models::named(&args.model) {
         Some(onnx) => {
             let path = args.dir.join("model.onnx");
@@ -39,12 +52,21 @@ fn prepare(args: &args::BenchOne) -> Result<Value, Failure> {
     let onnx = OnnxModel::read(&path, &dims(&args.dims))?;
     let samples: Vec<_> = (0..SAMPLES).map(|seed| models::inputs(&onnx.inputs(), seed)).collect();
     let model = onnx.compile_on(&samples, &Options::default())?;
-    drop(onnx);
-    let compile_seconds = began.elapsed().as_secs_f64();
-    let model_bytes = model.write(&args.dir.join("model.zkt"))?;
+    Ok((model, began.elapsed().as_secs_f64()))
+}
+
+fn prepare(args: &args::BenchOne, ui: &Ui) -> Result<Value, Failure> {
+    let (model, compile_seconds) = compile(args, ui)?;
+    ui.phase("writing the model");
+    let path = args.dir.join("model.zkt");
+    let model_bytes = model.write(&path)?;
+    drop(model);
+    let model = Model::read(&path)?;
+    ui.phase("making a reference string");
     // A fresh string: benchmarks leave nothing in the user's cache, and its cost is no part of set-up.
     let size_log2 = model.required_srs_size()?.next_power_of_two().trailing_zeros();
     let srs = ReferenceString::generate(size_log2);
+    ui.phase("setting up");
     let began = Instant::now();
     let (pk, vk) = zktorch::setup(&model, &srs)?;
     let setup_seconds = began.elapsed().as_secs_f64();
@@ -85,7 +107,9 @@ impl Peaks {
 }
 
 fn prove(dir: &Path) -> Result<Value, Failure> {
+    let began = Instant::now();
     let model = Model::read(&dir.join("model.zkt"))?;
+    let (read_seconds, read_peak) = (began.elapsed().as_secs_f64(), peak_rss_bytes());
     let key = ProvingKey::read(&dir.join("pk"))?;
     let inputs = models::inputs(&model.inputs(), 0);
     let mut peaks = Peaks { phases: Map::new(), current: Some("reading"), total: None };
@@ -99,6 +123,8 @@ fn prove(dir: &Path) -> Result<Value, Failure> {
     let threads = rayon::current_num_threads();
     Ok(json!({
         "threads": threads,
+        "model_read_seconds": read_seconds,
+        "model_read_peak_bytes": read_peak,
         "prove_seconds": prove_seconds,
         "phases": phases,
         "cpu_seconds": cpu,

@@ -13,8 +13,12 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
     container::check_writable(&args.output)?;
     ui.phase("importing");
     let onnx = OnnxModel::read(&args.model.model, &dims(&args.model.dims))?;
-    let options =
-        Options { calibration: args.calibrate.clone(), inputs: args.input_visibility.into(), outputs: args.output_visibility.into() };
+    let options = Options {
+        calibration: args.calibrate.clone(),
+        inputs: args.input_visibility.into(),
+        outputs: args.output_visibility.into(),
+        ..Options::default()
+    };
     ui.phase("calibrating and compiling");
     let model = onnx.compile(&options)?;
     let mut samples = Vec::new();

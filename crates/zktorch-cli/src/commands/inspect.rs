@@ -8,10 +8,7 @@ use zktorch::{Accumulated, Kind, Model, ModelInfo, Proof, ProvingKey, RangeProof
 /// `zktorch inspect`.
 pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
     let path = &args.file;
-    let head = container::read(path)?;
-    let size = head.len() as u64;
-    let kind = container::kind_of(path, &head)?;
-    drop(head);
+    let (kind, size) = container::kind_of_file(path)?;
     ui.phase("reading");
     let (lines, mut value) = match kind {
         Kind::Model => model(&Model::read(path)?, ui.verbose),

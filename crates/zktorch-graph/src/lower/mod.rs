@@ -16,6 +16,7 @@ mod tree;
 use crate::blocks::{self, BlockError, Lowering, TablePlan};
 use crate::error::UnsupportedNode;
 use crate::model::IoInfo;
+use crate::store::WeightStore;
 use crate::{Accumulator, CompileOptions, Format, QTensor};
 use constants::Constants;
 use std::sync::Arc;
@@ -74,6 +75,7 @@ pub(crate) fn unsupported<T>(reason: impl Into<String>) -> Result<T, LowerError>
 
 /// State of the lowering.
 pub(crate) struct Lower<'a> {
+    store: &'a dyn WeightStore,
     graph: &'a Graph,
     formats: &'a [Format],
     options: &'a CompileOptions,
@@ -98,6 +100,7 @@ pub(crate) struct Lowered {
 
 /// Lowers the whole graph, or lists every node that cannot be lowered.
 pub(crate) fn lower(
+    store: &dyn WeightStore,
     graph: &Graph,
     formats: &[Format],
     minima: &[f64],
@@ -117,6 +120,7 @@ pub(crate) fn lower(
         uses[id.0] += 1;
     }
     let mut lower = Lower {
+        store,
         graph,
         formats,
         options,

@@ -73,7 +73,10 @@ impl Derived {
         let wide = match view.source {
             Source::Params => &parameters.heap,
             Source::Constant(c) => &self.program.constants[c.0 as usize].values,
-            Source::Matrix(m) => return parameters.matrices.get(m.0 as usize).and_then(|m| m.get(view.offset)).map_or(0, |&v| v.into()),
+            Source::Matrix(m) => {
+                let cells = parameters.matrices.get(m.0 as usize).filter(|m| view.offset < m.len());
+                return cells.map_or(0, |m| m.view().get(view.offset));
+            }
             Source::Region(_) | Source::Public(_) => return 0,
         };
         wide.get(view.offset).copied().unwrap_or(0)

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use super::nest::{self, Number};
 use super::product::{Data, Letter, Operand, Product, dense, volume};
-use super::{ExecuteError, matmul};
+use super::{ExecuteError, matmul, weights};
 use crate::relation::Term;
 use std::borrow::Cow;
 
@@ -205,19 +205,17 @@ fn multiply<'a>(product: Product<'a>) -> Product<'a> {
     let square = rows[0] >= 4 && rows[1] >= 4;
     let peaks = product.operands[0].peak.max(product.operands[1].peak);
     let bound = (product.operands[0].peak.checked_mul(product.operands[1].peak)).and_then(|p| p.checked_mul(depth as u128));
-    // The resident side is the one with fewer cells.
-    let cells: Vec<usize> = own
-        .iter()
-        .enumerate()
-        .map(|(i, own)| match narrow(i) {
-            true => 0,
-            false => matmul::packed_cells(&batch, own, &sum),
-        })
-        .collect();
+    // The resident side is the one with fewer cells; it is packed, the other one is not.
+    let cells: Vec<usize> = own.iter().map(|own| matmul::packed_cells(&batch, own, &sum)).collect();
     let y = if rows[0] <= rows[1] { 0 } else { 1 };
     let y = if cells[y] > RESIDENT { 1 - y } else { y };
     if depth < 8 || !(square || narrow(0) || narrow(1)) || peaks >= 1 << 31 || bound.is_none_or(|b| b >= NARROW) || cells[y] > RESIDENT {
         return product;
+    }
+    if let Some(w) = (0..2).find(|&w| narrow(w) && weights::fits(&batch, &own[w], &sum, w)) {
+        let c = weights::product(&product.operands, w, &own, &sum);
+        let order = [&own_places[1 - w][..], &own_places[w]].concat();
+        return placed(product, &order, c, bound);
     }
     let x = 1 - y;
     // Weights are read in place when the summed letters follow their layout.
@@ -229,9 +227,15 @@ fn multiply<'a>(product: Product<'a>) -> Product<'a> {
         volume(&batch),
     );
     let order = [&batch_places[..], &own_places[x], &own_places[y]].concat();
+    placed(product, &order, c, bound)
+}
+
+/// A computed product of two operands, `c`, dense over the output letters in the given order.
+fn placed<'a>(product: Product<'a>, order: &[usize], c: Vec<i64>, bound: Option<u128>) -> Product<'a> {
+    let letters: Vec<Letter> = order.iter().map(|&p| product.out[p]).collect();
     let mut out = product.out.clone();
     out.iter_mut().for_each(|l| l.strides = [0; 3]);
-    for (&p, l) in order.iter().zip(dense(&letters(&order), 0)) {
+    for (&p, l) in order.iter().zip(dense(&letters, 0)) {
         out[p].strides = l.strides;
     }
     Product {

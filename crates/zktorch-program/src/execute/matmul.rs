@@ -1,6 +1,8 @@
 //! Batched matrix products of integers below 2^31, with 64-bit sums.
 
 use super::product::{Data, Letter, Operand, offsets, volume};
+use crate::cells::CellSlice;
+use crate::with_cells;
 use rayon::prelude::*;
 
 /// Rows of the streamed side per task and per pass over the resident side.
@@ -43,11 +45,16 @@ impl<'a> Side<'a> {
                         *t = cells[row + d] as i32;
                     }
                 }
-                Data::Narrow(cells) => {
-                    for (t, &d) in to.iter_mut().zip(&self.depth) {
-                        *t = cells[row + d];
+                Data::Narrow(cells) if self.contiguous => with_cells!(cells, cells => {
+                    for (t, &c) in to.iter_mut().zip(&cells[row..]) {
+                        *t = c.into();
                     }
-                }
+                }),
+                Data::Narrow(cells) => with_cells!(cells, cells => {
+                    for (t, &d) in to.iter_mut().zip(&self.depth) {
+                        *t = cells[row + d].into();
+                    }
+                }),
             }
         }
     }
@@ -55,7 +62,7 @@ impl<'a> Side<'a> {
     /// The cells, if the rows can be read in place.
     fn in_place(&self) -> Option<&'a [i32]> {
         match self.cells {
-            Data::Narrow(cells) if self.contiguous => Some(cells),
+            Data::Narrow(CellSlice::I32(cells)) if self.contiguous => Some(cells),
             _ => None,
         }
     }

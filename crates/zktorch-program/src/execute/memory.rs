@@ -44,14 +44,14 @@ impl<'a> Memory<'a> {
             Source::Params => &self.parameters.heap,
             Source::Constant(c) => &self.program.constants[c.0 as usize].values,
             Source::Public(p) => &self.publics[p.0 as usize],
-            Source::Matrix(m) => return Data::Narrow(&self.parameters.matrices[m.0 as usize]),
+            Source::Matrix(m) => return Data::Narrow(self.parameters.matrices[m.0 as usize].view()),
         }))
     }
 
     /// The dense cells of a matrix.
     #[cfg(test)]
-    pub(crate) fn matrix(&self, m: crate::view::MatrixId) -> &[i32] {
-        &self.parameters.matrices[m.0 as usize]
+    pub(crate) fn matrix(&self, m: crate::view::MatrixId) -> crate::cells::CellSlice<'_> {
+        self.parameters.matrices[m.0 as usize].view()
     }
 
     /// A bound of the absolute values of the cells that the view reads, at least 1.
@@ -89,7 +89,7 @@ impl<'a> Memory<'a> {
         match self.data(view.source) {
             Data::Narrow(cells) => {
                 let mut out = Vec::with_capacity(view.len());
-                view.for_each(|c| out.push(cells[c] as i64));
+                view.for_each(|c| out.push(cells.get(c)));
                 Cow::Owned(out)
             }
             Data::Wide(Cow::Borrowed(cells)) if view.is_contiguous() => Cow::Borrowed(&cells[view.offset..view.end()]),

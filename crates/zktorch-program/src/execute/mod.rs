@@ -10,6 +10,7 @@ mod product;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use crate::builder::Built;
 use crate::program::{Parameters, Program};
@@ -225,9 +226,9 @@ fn check_parameters(program: &Program, parameters: &Parameters) -> Result<(), Ex
     count("the list of matrices", program.matrices.len(), parameters.matrices.len())?;
     for (m, cells) in program.matrices.iter().zip(&parameters.matrices) {
         count(&m.name, m.shape.iter().product(), cells.len())?;
-        let bounds = m.lo as i32..=m.hi as i32;
-        if let Some(i) = cells.iter().position(|v| !bounds.contains(v)) {
-            return range(&m.name, i, cells[i] as i64, m.lo, m.hi);
+        let cells = cells.view();
+        if let Some(i) = cells.first_outside(m.lo, m.hi) {
+            return range(&m.name, i, cells.get(i), m.lo, m.hi);
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! Sums of products by strided loops: everything that is no matrix product.
 
 use super::product::{Data, Letter, Product, offsets};
+use crate::with_cells;
 use rayon::prelude::*;
 use std::ops::{AddAssign, Mul};
 
@@ -118,7 +119,7 @@ pub(crate) fn accumulate<T: Number>(product: &Product, coeff: T, out: &mut [T]) 
         .iter()
         .map(|o| match &o.data {
             Data::Wide(_) => Vec::new(),
-            Data::Narrow(cells) => cells.par_iter().map(|&c| c as i64).collect(),
+            Data::Narrow(cells) => with_cells!(cells, v => v.par_iter().map(|&c| c.into()).collect()),
         })
         .collect();
     let cells: Vec<&[i64]> = product

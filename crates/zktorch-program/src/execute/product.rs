@@ -1,5 +1,6 @@
 //! One term of a sum in canonical form: letters of size 1 dropped, neighbouring letters merged where the strides allow it.
 
+use crate::cells::CellSlice;
 use std::borrow::Cow;
 
 /// The integers a factor reads.
@@ -7,8 +8,8 @@ use std::borrow::Cow;
 pub(crate) enum Data<'a> {
     /// 64-bit cells: heap, parameter heap, constants, public tensors, intermediate results.
     Wide(Cow<'a, [i64]>),
-    /// 32-bit cells: parameter matrices.
-    Narrow(&'a [i32]),
+    /// Narrow cells: parameter matrices.
+    Narrow(CellSlice<'a>),
 }
 
 /// A factor: its cells, and where its window starts.

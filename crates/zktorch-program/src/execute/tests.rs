@@ -34,7 +34,7 @@ fn term(memory: &Memory, sizes: &[usize], at: &[usize], t: &Term) -> i128 {
                 let cell = f.view.offset + axes.map(|(&l, a)| index(l) * a.stride).sum::<usize>();
                 let one = View { source: f.view.source, offset: cell, axes: vec![] };
                 let value = match one.source {
-                    Source::Matrix(m) => memory.matrix(m)[cell] as i64,
+                    Source::Matrix(m) => memory.matrix(m).get(cell),
                     _ => memory.read(&one)[0],
                 };
                 p * value as i128
@@ -133,11 +133,17 @@ proptest! {
     }
 }
 
-/// Compares `evaluate` with the definition for products of a matrix and a public tensor.
+/// Compares `evaluate` with the definition for products of a matrix, in each width, and a public tensor.
 fn against_matrix(sizes: &[usize], outputs: usize, w: (&[usize], &[u8]), x: (View, &[u8])) {
+    for bound in [128, 1 << 15, 1 << 29] {
+        against_matrix_of(bound, sizes, outputs, w, (x.0.clone(), x.1));
+    }
+}
+
+fn against_matrix_of(bound: i64, sizes: &[usize], outputs: usize, w: (&[usize], &[u8]), x: (View, &[u8])) {
     let mut b = Builder::new();
     let cells: usize = w.0.iter().product();
-    let weights = stream(3, cells, 128).into_iter().map(|v| v as i32).collect();
+    let weights = stream(3, cells, bound).into_iter().map(|v| v as i32).collect();
     let matrix = b.matrix("w", w.0, weights);
     let len = x.0.end();
     let public = b.public("x", &[len], -40000, 40000);
@@ -164,6 +170,9 @@ fn products_with_matrices_equal_their_definition() {
     against_matrix(&[1, 70, 33], 2, (&[70, 33], &[1, 2]), (dense(&[1, 33]), &[0, 2]));
     against_matrix(&[5, 7, 33], 2, (&[33, 7], &[2, 1]), (dense(&[5, 33]), &[0, 2]));
     against_matrix(&[21, 5, 1501], 2, (&[5, 1501], &[1, 2]), (dense(&[21, 1501]), &[0, 2]));
+    // More columns and summed indices than one block has, and more rows than one group.
+    against_matrix(&[5, 530, 67], 2, (&[67, 530], &[2, 1]), (dense(&[5, 67]), &[0, 2]));
+    against_matrix(&[2, 9, 210], 2, (&[210, 9], &[2, 1]), (dense(&[2, 210]), &[0, 2]));
     // Convolution: y[o, i, j] = Σ_{c, u, v} w[o, c, u, v] x[c, i + u, j + v], through overlapping windows.
     let window = |c: usize, h: usize, w: usize, k: usize| View {
         source: Source::Params,

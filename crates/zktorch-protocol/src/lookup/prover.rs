@@ -94,7 +94,7 @@ impl<'a> LookupProver<'a> {
         let cells = match opening.vector {
             Vector::Heap => Cells::Wide(self.witness.heap),
             Vector::Params => Cells::Wide(&self.witness.parameters.heap),
-            Vector::Matrix(m) => Cells::Narrow(&self.witness.parameters.matrices[m]),
+            Vector::Matrix(m) => Cells::Narrow(self.witness.parameters.matrices[m].view()),
         };
         if let (Cells::Wide(values), [(Axis { size, stride: 1 }, Weight::Eq(point))]) = (cells, &opening.axes[..]) {
             return small::evaluate_small(&values[opening.offset..opening.offset + size], point);

@@ -6,7 +6,7 @@ use crate::claims::index_bits;
 use ark_ff::Field;
 use zktorch_algebra::small::SmallAccumulator;
 use zktorch_algebra::{Fr, fr_from_i64, mle};
-use zktorch_program::{Axis, Lookup, Source, Table, View};
+use zktorch_program::{Axis, CellSlice, Lookup, Source, Table, View};
 
 /// A leaf outside its block's box.
 pub(super) const PADDING: u32 = u32::MAX;
@@ -17,7 +17,7 @@ pub(super) const STRAY: u32 = u32::MAX - 1;
 #[derive(Clone, Copy)]
 pub(super) enum Cells<'a> {
     Wide(&'a [i64]),
-    Narrow(&'a [i32]),
+    Narrow(CellSlice<'a>),
 }
 
 impl Cells<'_> {
@@ -25,7 +25,7 @@ impl Cells<'_> {
     pub fn get(&self, i: usize) -> i64 {
         match self {
             Cells::Wide(v) => v[i],
-            Cells::Narrow(v) => i64::from(v[i]),
+            Cells::Narrow(v) => v.get(i),
         }
     }
 }
@@ -66,7 +66,7 @@ impl<'a> Statement<'a> {
         match source {
             Source::Region(r) => (Cells::Wide(witness.heap), self.program.regions[r.0 as usize].base),
             Source::Params => (Cells::Wide(&witness.parameters.heap), 0),
-            Source::Matrix(m) => (Cells::Narrow(&witness.parameters.matrices[m.0 as usize]), 0),
+            Source::Matrix(m) => (Cells::Narrow(witness.parameters.matrices[m.0 as usize].view()), 0),
             Source::Constant(c) => (Cells::Wide(&self.program.constants[c.0 as usize].values), 0),
             Source::Public(p) => (Cells::Wide(&self.publics[p.0 as usize]), 0),
         }

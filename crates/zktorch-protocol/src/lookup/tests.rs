@@ -51,7 +51,7 @@ impl Case {
         match view.source {
             Source::Region(r) => self.heap[program.regions[r.0 as usize].base + cell],
             Source::Params => self.built.parameters.heap[cell],
-            Source::Matrix(m) => self.built.parameters.matrices[m.0 as usize][cell] as i64,
+            Source::Matrix(m) => self.built.parameters.matrices[m.0 as usize].view().get(cell),
             Source::Constant(c) => program.constants[c.0 as usize].values[cell],
             Source::Public(p) => self.publics[p.0 as usize][cell],
         }
@@ -122,7 +122,7 @@ impl Case {
             let values: Vec<i64> = match c.vector {
                 Vector::Heap => self.heap.clone(),
                 Vector::Params => self.built.parameters.heap.clone(),
-                Vector::Matrix(m) => self.built.parameters.matrices[m].iter().map(|&v| v as i64).collect(),
+                Vector::Matrix(m) => self.built.parameters.matrices[m].view().iter().collect(),
             };
             weighted_sum(&values, c.offset, &c.axes) != value(&c.value)
         };
@@ -249,7 +249,7 @@ fn gathers() -> Case {
                 for (k, cell) in view.at(0, j as usize).cells().into_iter().enumerate() {
                     heap[base(&l.columns[1]) + out[i * width + k]] = match view.source {
                         Source::Params => built.parameters.heap[cell],
-                        Source::Matrix(m) => built.parameters.matrices[m.0 as usize][cell] as i64,
+                        Source::Matrix(m) => built.parameters.matrices[m.0 as usize].view().get(cell),
                         _ => program.constants[0].values[cell],
                     };
                 }
@@ -436,7 +436,8 @@ fn changed_rows_are_caught() {
     }
     let mut other = case.clone();
     let row = case.heap[case.site(1, 0, 0)] as usize;
-    other.built.parameters.matrices[0][2 * 19 + row] += 1;
+    let matrix = &mut other.built.parameters.matrices[0];
+    *matrix = matrix.changed(|v| v[2 * 19 + row] += 1);
     assert_ne!(other.flaws(), SOUND);
     let mut other = case.clone();
     let row = case.heap[case.site(2, 0, 0)] as usize;

@@ -1,6 +1,7 @@
 //! The named models of `bench`: exact architectures, seeded weights.
 
 mod convolutions;
+pub mod gptj;
 mod transformers;
 mod trees;
 
@@ -34,7 +35,7 @@ pub fn named(name: &str) -> Option<Vec<u8>> {
 
 /// Whether a name is that of a model; cheaper than [`named`].
 pub fn is_named(name: &str) -> bool {
-    SMALL.contains(&name) || LARGE.contains(&name)
+    SMALL.contains(&name) || LARGE.contains(&name) || gptj::named(name).is_some()
 }
 
 /// Seeded inputs for any model: floats in `[0, 1)`, integers below 65, true.

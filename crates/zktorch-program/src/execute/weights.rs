@@ -1,0 +1,160 @@
+//! Products with a weight matrix whose output runs through neighbouring cells: `c[i][j] = Σ_k x[i][k] · w[k][j]`.
+//!
+//! The weights are read once, in place, row by row, whatever their width; sums of a few dozen products stay in 32 bits where they fit.
+
+use super::product::{Data, Letter, Operand, offsets, volume};
+use crate::with_cells;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Columns per task: their sums for [`GROUP`] rows stay in the first-level cache.
+const COLUMNS: usize = 512;
+/// Summed indices between two transfers of the narrow sums to the wide ones.
+const DEPTH: usize = 64;
+/// Rows of `x` that share one pass over the weights of a block.
+const GROUP: usize = 4;
+/// Summed indices per pass over the sums.
+const UNROLL: usize = 4;
+
+/// Whether operand `w` is a matrix that this module can multiply with: no batches, its own letter runs through neighbouring cells.
+pub(super) fn fits(batch: &[Letter], own: &[Letter], sum: &[Letter], w: usize) -> bool {
+    batch.is_empty() && matches!((own, sum), ([j], [_]) if j.strides[w] == 1)
+}
+
+/// Integers that partial sums are kept in.
+trait Sum: Copy + Default + Into<i64> + Send + Sync {
+    /// `self + a · b`, for a caller who has bounded the sums.
+    fn plus(self, a: i32, b: i32) -> Self;
+}
+
+impl Sum for i32 {
+    #[inline(always)]
+    fn plus(self, a: i32, b: i32) -> i32 {
+        self.wrapping_add(a.wrapping_mul(b))
+    }
+}
+
+impl Sum for i64 {
+    #[inline(always)]
+    fn plus(self, a: i32, b: i32) -> i64 {
+        self.wrapping_add(i64::from(a).wrapping_mul(i64::from(b)))
+    }
+}
+
+/// `c[i][j] = Σ_k x[i][k] · w[k][j]`, dense; operand `w` is the weights. All cells are below 2^31 and all sums below 2^63 in absolute value.
+pub(super) fn product(operands: &[Operand<'_>], w: usize, own: &[Vec<Letter>; 2], sum: &[Letter]) -> Vec<i64> {
+    let x = pack(&operands[1 - w], &own[1 - w], sum, 1 - w);
+    let (weights, depth, columns) = (&operands[w], volume(sum), volume(&own[w]));
+    let stride = sum.first().map_or(0, |l| l.strides[w]);
+    let Data::Narrow(cells) = &weights.data else { unreachable!("the caller chose a matrix") };
+    let narrow = operands[0].peak.saturating_mul(operands[1].peak).saturating_mul(DEPTH as u128) < 1 << 31;
+    with_cells!(cells, cells => {
+        let all = Weights { cells: &cells[weights.offset..], stride };
+        match narrow {
+            true => blocks::<_, i32>(&x, all, depth, columns),
+            false => blocks::<_, i64>(&x, all, depth, columns),
+        }
+    })
+}
+
+/// The other side, dense: row `i` holds the summed indices.
+fn pack(x: &Operand<'_>, own: &[Letter], sum: &[Letter], i: usize) -> Vec<i32> {
+    let (rows, depth) = (offsets(own, i), offsets(sum, i));
+    let mut out = Vec::with_capacity(rows.len() * depth.len());
+    for row in rows {
+        let at = x.offset + row;
+        match &x.data {
+            Data::Wide(cells) => out.extend(depth.iter().map(|d| cells[at + d] as i32)),
+            Data::Narrow(cells) => with_cells!(cells, cells => out.extend(depth.iter().map(|d| i32::from(cells[at + d])))),
+        }
+    }
+    out
+}
+
+/// Row `k` begins at `k · stride`.
+#[derive(Clone, Copy)]
+struct Weights<'a, T> {
+    cells: &'a [T],
+    stride: usize,
+}
+
+fn blocks<T: Copy + Into<i32> + Sync, S: Sum>(x: &[i32], weights: Weights<'_, T>, depth: usize, columns: usize) -> Vec<i64> {
+    let arch = pulp::Arch::new();
+    let tasks: Vec<Range<usize>> = (0..columns).step_by(COLUMNS).map(|j| j..(j + COLUMNS).min(columns)).collect();
+    let done: Vec<Vec<i64>> = tasks
+        .par_iter()
+        .map(|task| arch.dispatch(Block::<T, S> { x, weights, depth, columns: task.clone(), sum: Default::default() }))
+        .collect();
+    let mut c = vec![0; x.len() / depth * columns];
+    for (task, block) in tasks.iter().zip(done) {
+        for (row, from) in c.chunks_mut(columns).zip(block.chunks(task.len())) {
+            row[task.clone()].copy_from_slice(from);
+        }
+    }
+    c
+}
+
+/// Some columns of the product.
+struct Block<'a, T, S> {
+    x: &'a [i32],
+    weights: Weights<'a, T>,
+    depth: usize,
+    columns: Range<usize>,
+    sum: std::marker::PhantomData<S>,
+}
+
+/// Compiled once for each instruction set; a closure would not be inlined into the function that enables the instructions.
+impl<T: Copy + Into<i32>, S: Sum> pulp::WithSimd for Block<'_, T, S> {
+    type Output = Vec<i64>;
+
+    #[inline(always)]
+    fn with_simd<A: pulp::Simd>(self, _: A) -> Vec<i64> {
+        let n = self.columns.len();
+        let mut c = vec![0i64; self.x.len() / self.depth * n];
+        let mut sums = vec![S::default(); GROUP * n];
+        for first in (0..self.depth).step_by(DEPTH) {
+            let last = (first + DEPTH).min(self.depth);
+            for (x, c) in self.x.chunks(GROUP * self.depth).zip(c.chunks_mut(GROUP * n)) {
+                sums.fill(S::default());
+                let used = &mut sums[..c.len()];
+                let mut k = first;
+                while k + UNROLL <= last {
+                    let rows: [&[T]; UNROLL] = std::array::from_fn(|u| row(self.weights, k + u, &self.columns));
+                    for (x, sums) in x.chunks(self.depth).zip(used.chunks_mut(n)) {
+                        add_rows(sums, &rows, std::array::from_fn(|u| x[k + u]));
+                    }
+                    k += UNROLL;
+                }
+                for k in k..last {
+                    let rows = [row(self.weights, k, &self.columns)];
+                    for (x, sums) in x.chunks(self.depth).zip(used.chunks_mut(n)) {
+                        add_rows(sums, &rows, [x[k]]);
+                    }
+                }
+                for (c, &s) in c.iter_mut().zip(&*used) {
+                    *c += s.into();
+                }
+            }
+        }
+        c
+    }
+}
+
+#[inline(always)]
+fn row<'a, T>(weights: Weights<'a, T>, k: usize, columns: &Range<usize>) -> &'a [T] {
+    &weights.cells[k * weights.stride..][columns.clone()]
+}
+
+/// `sums[j] += Σ_u x[u] · rows[u][j]`.
+#[inline(always)]
+fn add_rows<T: Copy + Into<i32>, S: Sum, const N: usize>(sums: &mut [S], rows: &[&[T]; N], x: [i32; N]) {
+    let n = sums.len();
+    let rows: [&[T]; N] = std::array::from_fn(|u| &rows[u][..n]);
+    for j in 0..n {
+        let mut sum = sums[j];
+        for u in 0..N {
+            sum = sum.plus(x[u], rows[u][j].into());
+        }
+        sums[j] = sum;
+    }
+}
