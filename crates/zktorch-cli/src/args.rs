@@ -54,7 +54,7 @@ pub enum Command {
     Check(Check),
     /// Turns an ONNX model into integers and equations.
     #[command(
-        long_about = "Turns an ONNX model (opsets 7 to 25) into a quantised integer model and the equations that a proof is about.\n\n\
+        long_about = "Turns an ONNX model (opsets 7 to 28) into a quantised integer model and the equations that a proof is about.\n\n\
         The integer scales are chosen from the values seen on the calibration inputs. Without --calibrate, random inputs are used, which is rarely \
         what a trained model expects: give some real ones.\n\n\
         Compiled models contain the weights: keep them as secret as the weights are."

@@ -176,6 +176,12 @@ pub enum BinaryFn {
     Or,
     /// Logical exclusive or.
     Xor,
+    /// Bitwise and of integers in two's complement.
+    BitAnd,
+    /// Bitwise or.
+    BitOr,
+    /// Bitwise exclusive or.
+    BitXor,
     /// `a` if `a ≥ 0`, else `a·b` (`b` is the slope).
     PRelu,
 }

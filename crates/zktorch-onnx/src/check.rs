@@ -31,7 +31,7 @@ pub(crate) fn opsets(model: &ModelProto) -> Result<Opsets, ImportError> {
         other => other.unwrap_or(0),
     };
     if !(MIN_OPSET..=MAX_OPSET).contains(&onnx) {
-        return Err(ImportError::Opset { domain: "ai.onnx".to_owned(), version: onnx, supported: "7 to 25" });
+        return Err(ImportError::Opset { domain: "ai.onnx".to_owned(), version: onnx, supported: "7 to 28" });
     }
     let ml = version(ML).unwrap_or(1);
     if !(1..=MAX_ML_OPSET).contains(&ml) {

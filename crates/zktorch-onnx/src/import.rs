@@ -8,9 +8,11 @@ use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProt
 use crate::{ImportError, dims, lower, patterns, tensor};
 use bytes::Bytes;
 use prost::Message;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use zktorch_float::{DType, Data, Graph, Op, Tensor, UnaryFn, ValueId};
+
+mod control;
 
 /// What the file does not say.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +108,8 @@ impl Importer {
             let name = input.name.as_deref().unwrap_or("");
             let sample = sample(input, shape, index as u64)?;
             let id = self.builder.input(name, sample);
+            let element = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.elem_type);
+            self.builder.elements.insert(id, element.unwrap_or(0));
             scope.define(name, id)?;
         }
         Ok(())
@@ -159,8 +163,11 @@ impl Importer {
                 ),
             });
         }
-        if node.op_type.as_deref() == Some("If") {
-            return self.branch(node, &inputs, scope);
+        match node.op_type.as_deref() {
+            Some("If") => return self.branch(node, &inputs, scope),
+            Some("Loop") => return self.rounds(node, &inputs, scope),
+            Some("Scan") => return self.scan(node, &inputs, scope),
+            _ => {}
         }
         lower::lower(&mut self.builder, node, inputs, self.opsets, &self.files)
     }
@@ -288,8 +295,20 @@ fn read_names<'a>(node: &'a NodeProto, names: &mut Vec<&'a str>, depth: usize) {
         return;
     }
     for graph in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
+        let before = names.len();
         graph.node.iter().for_each(|inner| read_names(inner, names, depth + 1));
         names.extend(graph.output.iter().filter_map(|o| o.name.as_deref()));
+        // What the subgraph defines itself comes from nowhere else.
+        let own: HashSet<&str> = graph
+            .node
+            .iter()
+            .flat_map(|n| &n.output)
+            .map(String::as_str)
+            .chain(graph.input.iter().filter_map(|i| i.name.as_deref()))
+            .chain(graph.initializer.iter().filter_map(|i| i.name.as_deref()))
+            .collect();
+        let inner = names.split_off(before);
+        names.extend(inner.into_iter().filter(|n| !own.contains(n)));
     }
 }
 

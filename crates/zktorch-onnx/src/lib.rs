@@ -1,6 +1,6 @@
 //! ONNX import for zktorch.
 //!
-//! [`import`] reads a model file and returns a [`Graph`] with static shapes and resolved attributes. Operator sets 7 to 25 of
+//! [`import`] reads a model file and returns a [`Graph`] with static shapes and resolved attributes. Operator sets 7 to 28 of
 //! `ai.onnx` are accepted, and operators of `ai.onnx.ml` (linear models, trees, support vector machines); see [`supported_operators`]. Anything unknown – an operator, an
 //! attribute, a value of an attribute – is an error that lists all such places, never ignored.
 //!

@@ -324,7 +324,7 @@ impl Error {
                 ImportError::NotOnnx(_) => {
                     "export the model as ONNX, for example with torch.onnx.export(model, args, 'model.onnx'), and copy it whole"
                 }
-                ImportError::Opset { .. } => "export with an operator set from 7 to 25: torch.onnx.export(…, opset_version=17)",
+                ImportError::Opset { .. } => "export with an operator set from 7 to 28: torch.onnx.export(…, opset_version=17)",
                 ImportError::Unsupported(_) => {
                     "`zktorch check MODEL.onnx` lists everything; export with another opset, or replace these operators"
                 }

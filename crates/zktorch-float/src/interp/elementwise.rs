@@ -200,6 +200,7 @@ fn floats(function: BinaryFn, a: (&[f32], &[usize]), b: (&[f32], &[usize])) -> R
         BinaryFn::Greater => test!(|x, y| x > y),
         BinaryFn::GreaterOrEqual => test!(|x, y| x >= y),
         BinaryFn::And | BinaryFn::Or | BinaryFn::Xor => Err(EvalError::WrongType { expected: DType::Bool, got: DType::F32 }),
+        BinaryFn::BitAnd | BinaryFn::BitOr | BinaryFn::BitXor => Err(EvalError::WrongType { expected: DType::I64, got: DType::F32 }),
     }
 }
 
@@ -259,6 +260,9 @@ fn ints(function: BinaryFn, a: (&[i64], &[usize]), b: (&[i64], &[usize])) -> Res
         BinaryFn::LessOrEqual => test!(|x, y| x <= y),
         BinaryFn::Greater => test!(|x, y| x > y),
         BinaryFn::GreaterOrEqual => test!(|x, y| x >= y),
+        BinaryFn::BitAnd => num!(|x: i64, y: i64| x & y),
+        BinaryFn::BitOr => num!(|x: i64, y: i64| x | y),
+        BinaryFn::BitXor => num!(|x: i64, y: i64| x ^ y),
         BinaryFn::And | BinaryFn::Or | BinaryFn::Xor => Err(EvalError::WrongType { expected: DType::Bool, got: DType::I64 }),
     }
 }

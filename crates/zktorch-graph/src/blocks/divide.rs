@@ -78,17 +78,17 @@ pub(super) fn quotient_of_constant(
 }
 
 /// `2·|b|·2^fine` in one cell per distinct element of `b`, and the sign of `b`: a tensor, or a known one.
-struct Divisor {
-    twice: QTensor,
-    sign: Sign,
+pub(super) struct Divisor {
+    pub twice: QTensor,
+    pub sign: Sign,
 }
 
-enum Sign {
+pub(super) enum Sign {
     Known(i128),
     Cells(QTensor),
 }
 
-fn divisor(ctx: &mut Lowering, node: &str, b: &QTensor, fine: u32) -> Result<Divisor, BlockError> {
+pub(super) fn divisor(ctx: &mut Lowering, node: &str, b: &QTensor, fine: u32) -> Result<Divisor, BlockError> {
     let largest = bit_length(b.lo.unsigned_abs().max(b.hi.unsigned_abs()) as i128) + fine + 1;
     if largest > 60 {
         return Err(BlockError::TooWide { node: node.to_string(), what: "the divisor", bits: largest });

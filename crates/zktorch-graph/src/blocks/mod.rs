@@ -32,6 +32,9 @@
 //! | `max_of`, `min_of`, `where_select`, products, sums | element | as the comparison or 0, then as `requantize` | |
 //! | `divide` | element | 5, and 1 or 2 per distinct divisor | 5 and 0 or 1 |
 //! | `divide` by a shared divisor | element | that of `requantize` | that of `requantize` |
+//! | `integer_quotient` | element | 5 to 8, and 1 or 2 per distinct divisor | 5 to 7 and 0 or 1 |
+//! | `remainder` | element | one more | one more |
+//! | `bitwise` of integers of `b` bits | element | `2b + 1` | `2b` |
 //! | `sqrt` | element | 5 to 10 | 4 to 8 |
 //! | `gather_rows` | element | 1 | 1 per row |
 //!
@@ -46,6 +49,7 @@ mod divide;
 mod error;
 mod extremum;
 mod gather;
+mod integer;
 mod normalise;
 mod plan;
 mod relu;
@@ -64,6 +68,7 @@ pub use error::BlockError;
 pub(crate) use extremum::reduce_min;
 pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max};
 pub(crate) use gather::gather_rows;
+pub(crate) use integer::{Bitwise, Towards, bitwise, integer_quotient, remainder};
 pub(crate) use normalise::{Affine, Norm, normalise};
 pub(crate) use plan::TablePlan;
 pub(crate) use relu::relu;

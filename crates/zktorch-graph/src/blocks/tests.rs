@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod elementwise;
+mod integer;
 mod narrow;
 mod reductions;

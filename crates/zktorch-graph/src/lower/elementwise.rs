@@ -2,7 +2,7 @@
 
 use super::linear::{broadcast_acc, times_real};
 use super::{Const, Lower, LowerError, Value, unsupported};
-use crate::blocks::{self, Comparison};
+use crate::blocks::{self, Comparison, Towards};
 use crate::{Accumulator, Format, QTensor};
 use std::sync::Arc;
 use zktorch_float::{BinaryFn, DType, Data, Node, Op, Tensor, UnaryFn, ValueId, eval_op};
@@ -287,14 +287,18 @@ impl Lower<'_> {
             }
             BinaryFn::Pow => {
                 let exponent = self.constant(b).as_ref().and_then(uniform);
-                match exponent {
-                    Some(e) if self.shape(a) == self.shape(out) => self.table(node, a, out, &|v| libm::pow(v, e), &format!("pow {e}")),
-                    _ => unsupported("Pow needs one constant exponent"),
+                let base = self.constant(a).as_ref().and_then(uniform);
+                match (exponent, base) {
+                    (Some(e), _) if self.shape(a) == self.shape(out) => self.table(node, a, out, &|v| libm::pow(v, e), &format!("pow {e}")),
+                    (_, Some(base)) if self.shape(b) == self.shape(out) => {
+                        self.table(node, b, out, &|v| libm::pow(base, v), &format!("{base} pow"))
+                    }
+                    _ => unsupported("Pow of integers needs constant exponents, or one constant base"),
                 }
             }
             BinaryFn::Mod | BinaryFn::FMod | BinaryFn::Div => {
-                let divisor = self.constant(b).as_ref().and_then(uniform);
-                let small = self.shape(a) == self.shape(out);
+                let divisor = self.constant(b).filter(|c| !c.weights || c.tensor.len() == 1).as_ref().and_then(uniform);
+                let small = self.shape(a) == self.shape(out) && self.format(a).bits <= 16;
                 match divisor {
                     Some(d) if d != 0.0 && small => {
                         let g = |v: f64| match f {
@@ -304,11 +308,45 @@ impl Lower<'_> {
                         };
                         self.table(node, a, out, &g, &format!("{f:?} {d}"))
                     }
-                    _ => unsupported(format!("{f:?} needs one constant divisor")),
+                    _ => self.integer_division(node, f),
                 }
+            }
+            BinaryFn::BitAnd | BinaryFn::BitOr | BinaryFn::BitXor => {
+                let (qa, qb) = (self.cells(a)?, self.cells(b)?);
+                let which = match f {
+                    BinaryFn::BitAnd => blocks::Bitwise::And,
+                    BinaryFn::BitOr => blocks::Bitwise::Or,
+                    _ => blocks::Bitwise::Xor,
+                };
+                let q = blocks::bitwise(&mut self.ctx, name, which, &qa, &qb)?;
+                self.set_cells(out, q)
             }
             BinaryFn::Add | BinaryFn::Sub | BinaryFn::Mul | BinaryFn::PRelu => unsupported(format!("{f:?} in an unexpected form")),
         }
+    }
+
+    /// Quotient of integers or remainder of integers or floats, by a divisor that need not be known.
+    fn integer_division(&mut self, node: &Node, f: BinaryFn) -> Result<(), LowerError> {
+        let (a, b) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let (mut qa, mut qb) = (self.cells(a)?, self.cells(b)?);
+        let scale = qa.scale.max(qb.scale);
+        for q in [&mut qa, &mut qb] {
+            if q.scale < scale {
+                let fine = Accumulator::of(q).rescaled(scale);
+                let (Ok(lo), Ok(hi)) = (i64::try_from(fine.lo), i64::try_from(fine.hi)) else {
+                    return unsupported("operands of scales too far apart");
+                };
+                let view = self.ctx.builder.assign(&node.name, &fine.sizes, fine.outputs, fine.terms, lo, hi);
+                *q = QTensor { view, scale, lo, hi };
+            }
+        }
+        let (ctx, name) = (&mut self.ctx, &node.name);
+        let q = match f {
+            BinaryFn::Mod => blocks::remainder(ctx, name, &qa, &qb, Towards::Floor)?,
+            BinaryFn::FMod => blocks::remainder(ctx, name, &qa, &qb, Towards::Zero)?,
+            _ => blocks::integer_quotient(ctx, name, &qa, &qb, Towards::Zero)?,
+        };
+        self.set_cells(node.outputs[0], q)
     }
 
     pub(super) fn select(&mut self, node: &Node) -> Result<(), LowerError> {

@@ -215,23 +215,29 @@ impl Lower<'_> {
         };
         let mut names: Vec<char> = right.chars().collect();
         let mut sizes = self.shape(out).to_vec();
-        let mut factors: Vec<(&QTensor, Vec<u8>)> = Vec::new();
-        for (q, text) in tensors.iter().zip(&operands) {
-            let mut letters = Vec::new();
-            for (c, size) in text.chars().zip(q.shape()) {
+        let mut factors: Vec<(QTensor, Vec<u8>)> = Vec::new();
+        for (q, text) in tensors.into_iter().zip(&operands) {
+            let mut letters: Vec<u8> = Vec::new();
+            let mut axes: Vec<zktorch_program::Axis> = Vec::new();
+            for (c, axis) in text.chars().zip(&q.view.axes) {
                 let l = names.iter().position(|&n| n == c).unwrap_or_else(|| {
                     names.push(c);
-                    sizes.push(size);
+                    sizes.push(axis.size);
                     names.len() - 1
                 });
-                if letters.contains(&(l as u8)) {
-                    return unsupported("an index occurs twice in one operand");
+                match letters.iter().position(|&o| o == l as u8) {
+                    // A letter that occurs twice walks along the diagonal.
+                    Some(same) => axes[same].stride += axis.stride,
+                    None => {
+                        letters.push(l as u8);
+                        axes.push(*axis);
+                    }
                 }
-                letters.push(l as u8);
             }
-            factors.push((q, letters));
+            let view = zktorch_program::View { axes, ..q.view.clone() };
+            factors.push((QTensor { view, ..q }, letters));
         }
-        let factors: Vec<(&QTensor, &[u8])> = factors.iter().map(|(q, l)| (*q, l.as_slice())).collect();
+        let factors: Vec<(&QTensor, &[u8])> = factors.iter().map(|(q, l)| (q, l.as_slice())).collect();
         let outputs = self.shape(out).len();
         let acc = Accumulator::contraction(1, &sizes, outputs, &factors);
         self.set_acc(node, out, acc)

@@ -83,31 +83,36 @@ impl Rewriter {
         };
         let (values, indices) = (*values, *indices);
         let shape = self.shape(x);
-        if k == 0 || k > MOST_CHOSEN || k > shape[axis] || self.dtype(x) != DType::F32 {
+        let dtype = self.dtype(x);
+        if k == 0 || k > MOST_CHOSEN || k > shape[axis] || dtype == DType::Bool {
             return self.push(node);
         }
         let mut single = shape.clone();
         single[axis] = 1;
         let mut row = vec![1; shape.len()];
         row[axis] = shape[axis];
-        let mut rest = if largest { x } else { self.unary(UnaryFn::Neg, x)? };
+        let neg = Op::Unary(UnaryFn::Neg);
+        let mut rest = if largest { x } else { self.emit(neg.clone(), &[x], dtype, &shape)? };
         let reduce = |function| Op::Reduce { function, axes: vec![axis], keepdims: true };
-        let negative = self.unary(UnaryFn::Neg, rest)?;
-        let most = self.emit(reduce(ReduceFn::Max), &[negative], DType::F32, &single)?;
-        let least = self.unary(UnaryFn::Neg, most)?;
-        let one = self.scalar(1.0);
-        let floor = self.binary(BinaryFn::Sub, least, one, &single)?;
+        let negative = self.emit(neg.clone(), &[rest], dtype, &shape)?;
+        let most = self.emit(reduce(ReduceFn::Max), &[negative], dtype, &single)?;
+        let least = self.emit(neg, &[most], dtype, &single)?;
+        let one = match dtype {
+            DType::I64 => self.new_constant(Tensor::i64(Vec::new(), vec![1])?, false),
+            _ => self.scalar(1.0),
+        };
+        let floor = self.emit(Op::Binary(BinaryFn::Sub), &[least, one], dtype, &single)?;
         let numbers = Tensor::i64(row, (0..shape[axis] as i64).collect())?;
         let numbers = self.new_constant(numbers, false);
         let (mut chosen, mut places) = (Vec::new(), Vec::new());
         for i in 0..k {
             let op = Op::ArgMax { axis, keepdims: true, select_last_index: false };
             let place = self.emit(op, &[rest], DType::I64, &single)?;
-            chosen.push(self.emit(reduce(ReduceFn::Max), &[rest], DType::F32, &single)?);
+            chosen.push(self.emit(reduce(ReduceFn::Max), &[rest], dtype, &single)?);
             places.push(place);
             if i + 1 < k {
                 let hit = self.emit(Op::Binary(BinaryFn::Equal), &[numbers, place], DType::Bool, &shape)?;
-                rest = self.emit(Op::Where, &[hit, floor, rest], DType::F32, &shape)?;
+                rest = self.emit(Op::Where, &[hit, floor, rest], dtype, &shape)?;
             }
         }
         self.finish(Op::Concat { axis }, &places, indices)?;
@@ -115,7 +120,7 @@ impl Rewriter {
             return self.finish(Op::Concat { axis }, &chosen, values);
         }
         let many = self.shape(values);
-        let joined = self.emit(Op::Concat { axis }, &chosen, DType::F32, &many)?;
+        let joined = self.emit(Op::Concat { axis }, &chosen, dtype, &many)?;
         self.finish(Op::Unary(UnaryFn::Neg), &[joined], values)
     }
 }

@@ -92,14 +92,17 @@ impl Rewriter {
                 let mask = self.new_constant(mask, false);
                 self.finish(Op::Binary(BinaryFn::Mul), &[x, mask], out)
             }
-            (Op::CumSum { axis, .. }, Some(x), _) if self.dtype(x) == DType::F32 => {
+            (Op::CumSum { axis, .. }, Some(x), _) => {
                 // A linear map of one axis: its matrix is the image of the identity.
                 let n = shape[*axis];
                 let mut op = node.op.clone();
                 if let Op::CumSum { axis, .. } = &mut op {
                     *axis = 1;
                 }
-                let matrix = single(eval_op(&op, &[Some(&identity(n)?)])?)?;
+                let mut matrix = single(eval_op(&op, &[Some(&identity(n)?)])?)?;
+                if self.dtype(x) == DType::I64 {
+                    matrix = single(eval_op(&Op::Cast { to: DType::I64 }, &[Some(&matrix)])?)?;
+                }
                 self.linear_map(x, *axis, matrix, Some(out)).map(|_| ())
             }
             (Op::Resize { mode: ResizeMode::Linear, transform, scales, sizes }, Some(x), _) => {
@@ -203,9 +206,11 @@ impl Rewriter {
                 self.finish(Op::Reshape { shape }, &[y], out)
             }
             ReduceFn::Min => {
-                let y = self.unary(UnaryFn::Neg, x)?;
-                let y = self.emit(op(ReduceFn::Max, keepdims), &[y], DType::F32, &shape)?;
-                self.finish(Op::Unary(UnaryFn::Neg), &[y], out)
+                let dtype = self.dtype(x);
+                let inverse = Op::Unary(if dtype == DType::Bool { UnaryFn::Not } else { UnaryFn::Neg });
+                let y = self.emit(inverse.clone(), &[x], dtype, &from)?;
+                let y = self.emit(op(ReduceFn::Max, keepdims), &[y], dtype, &shape)?;
+                self.finish(inverse, &[y], out)
             }
             ReduceFn::Prod => self.product(node, axes, x, out),
             ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Max => self.push(node),
@@ -213,7 +218,24 @@ impl Rewriter {
     }
 
     fn power(&mut self, a: ValueId, b: ValueId, out: ValueId, shape: &[usize], node: Node) -> Result<(), EvalError> {
-        let exponent = self.constant(b).map(|t| t.to_f32_vec()).filter(|v| !v.is_empty() && v.iter().all(|x| *x == v[0])).map(|v| v[0]);
+        let exponents = self.constant(b).map(|t| t.to_f32_vec()).filter(|v| !v.is_empty());
+        let exponent = exponents.as_ref().filter(|v| v.iter().all(|x| *x == v[0])).map(|v| v[0]);
+        match exponents {
+            Some(several) if exponent.is_none() => return self.powers(a, b, &several, out, shape, node),
+            None if self.constant(a).is_none_or(|t| t.len() != 1) && self.dtype(a) == DType::F32 => {
+                // e^(b·ln a), for bases above 0: others are refused when calibration meets them.
+                let log = self.unary(UnaryFn::Log, a)?;
+                let b = if self.dtype(b) == DType::F32 {
+                    b
+                } else {
+                    let own = self.shape(b);
+                    self.emit(Op::Cast { to: DType::F32 }, &[b], DType::F32, &own)?
+                };
+                let product = self.binary(BinaryFn::Mul, log, b, shape)?;
+                return self.finish(Op::Unary(UnaryFn::Exp), &[product], out);
+            }
+            _ => {}
+        }
         if self.shape(a) != shape {
             return self.push(node);
         }
@@ -222,12 +244,66 @@ impl Rewriter {
             Some(1.0) => self.finish(Op::Reshape { shape: shape.to_vec() }, &[a], out),
             Some(2.0) => self.finish(mul, &[a, a], out),
             Some(3.0) => {
-                let square = self.binary(BinaryFn::Mul, a, a, shape)?;
+                let dtype = self.dtype(a);
+                let square = self.emit(mul.clone(), &[a, a], dtype, shape)?;
                 self.finish(mul, &[square, a], out)
             }
             Some(0.5) => self.finish(Op::Unary(UnaryFn::Sqrt), &[a], out),
             Some(-1.0) => self.finish(Op::Unary(UnaryFn::Reciprocal), &[a], out),
             _ => self.push(node),
+        }
+    }
+}
+
+/// Most different exponents of one power.
+const MOST_EXPONENTS: usize = 16;
+
+impl Rewriter {
+    /// Powers with several constant exponents: `Σ_e [exponent = e]·a^e`.
+    fn powers(&mut self, a: ValueId, b: ValueId, several: &[f32], out: ValueId, shape: &[usize], node: Node) -> Result<(), EvalError> {
+        let mut different = several.to_vec();
+        different.sort_by(f32::total_cmp);
+        different.dedup();
+        if different.len() > MOST_EXPONENTS {
+            return self.push(node);
+        }
+        let (dtype, own) = (self.dtype(a), self.shape(b));
+        let from_weights = self.graph.value(b).from_weights;
+        let mut sum: Option<ValueId> = None;
+        for (i, &e) in different.iter().enumerate() {
+            let chosen: Vec<bool> = several.iter().map(|&x| x == e).collect();
+            let data = match dtype {
+                DType::I64 => Data::I64(chosen.iter().map(|&c| i64::from(c)).collect()),
+                _ => Data::F32(chosen.iter().map(|&c| f32::from(u8::from(c))).collect()),
+            };
+            let mask = self.new_constant(Tensor::new(own.clone(), data)?, from_weights);
+            let small = self.shape(a);
+            let exponent = self.scalar(e);
+            let power = if e == 0.0 {
+                None
+            } else {
+                self.serial += 1;
+                let name = format!("{}#{}", self.name, self.serial);
+                let power = self.graph.add_value(name.clone(), dtype, small.clone());
+                let inputs = vec![Some(a), Some(exponent)];
+                let inner = Node { name, onnx_op: node.onnx_op.clone(), op: Op::Binary(BinaryFn::Pow), inputs, outputs: vec![power] };
+                self.power(a, exponent, power, &small, inner)?;
+                Some(power)
+            };
+            let part = match power {
+                None => mask,
+                Some(power) => self.emit(Op::Binary(BinaryFn::Mul), &[power, mask], dtype, shape)?,
+            };
+            let last = i + 1 == different.len();
+            sum = Some(match sum {
+                None => part,
+                Some(before) if last => return self.finish(Op::Binary(BinaryFn::Add), &[before, part], out),
+                Some(before) => self.emit(Op::Binary(BinaryFn::Add), &[before, part], dtype, shape)?,
+            });
+        }
+        match sum {
+            Some(one) => self.finish(Op::Reshape { shape: shape.to_vec() }, &[one], out),
+            None => self.push(node),
         }
     }
 }

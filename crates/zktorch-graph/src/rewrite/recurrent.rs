@@ -70,12 +70,44 @@ impl Rewriter {
         Ok(self.new_constant(tensor, true))
     }
 
-    /// Sum of the given addends of shape `shape`, clipped and passed through `activation`.
-    fn gate(&mut self, addends: &[ValueId], shape: &[usize], clip: Option<f32>, activation: RnnActivation) -> Result<ValueId, EvalError> {
+    /// Weights with which the input, output and forget gates of direction `direction` see the cell's state.
+    fn peepholes(&mut self, node: &Node, direction: usize, hidden: usize) -> Result<Option<[ValueId; 3]>, EvalError> {
+        let Some(p) = node.inputs.get(7).copied().flatten().and_then(|id| self.constant(id)) else {
+            return Ok(None);
+        };
+        let values = &p.as_f32()?[direction * 3 * hidden..][..3 * hidden];
+        let mut part = |gate: usize| self.bias(values[gate * hidden..][..hidden].to_vec());
+        Ok(Some([part(0)?, part(1)?, part(2)?]))
+    }
+
+    /// A gate that also sees a cell's state, if there is one.
+    fn peeped(
+        &mut self,
+        sum: ValueId,
+        weights: ValueId,
+        cell: Option<ValueId>,
+        state: &[usize; 2],
+        clip: Option<f32>,
+        activation: RnnActivation,
+    ) -> Result<ValueId, EvalError> {
+        let mut addends = vec![sum];
+        if let Some(cell) = cell {
+            addends.push(self.binary(BinaryFn::Mul, cell, weights, state)?);
+        }
+        self.gate(&addends, state, clip, activation)
+    }
+
+    fn total(&mut self, addends: &[ValueId], shape: &[usize]) -> Result<ValueId, EvalError> {
         let mut sum = addends[0];
         for &a in &addends[1..] {
             sum = self.binary(BinaryFn::Add, sum, a, shape)?;
         }
+        Ok(sum)
+    }
+
+    /// Sum of the given addends of shape `shape`, clipped and passed through `activation`.
+    fn gate(&mut self, addends: &[ValueId], shape: &[usize], clip: Option<f32>, activation: RnnActivation) -> Result<ValueId, EvalError> {
+        let mut sum = self.total(addends, shape)?;
         if let Some(c) = clip {
             sum = self.unary(UnaryFn::Clip { min: -c, max: c }, sum)?;
         }
@@ -91,8 +123,8 @@ impl Rewriter {
             _ => return self.push(node),
         };
         let constant = |id: Option<ValueId>| id.is_none_or(|id| self.constant(id).is_some());
-        if operand(7).is_some() || !(1..=3).all(|i| constant(operand(i))) {
-            // Peepholes or computed weights: lowering reports the node.
+        if !(1..=3).all(|i| constant(operand(i))) || !constant(operand(7)) {
+            // Computed weights: lowering reports the node.
             return self.push(node);
         }
         let Some(x) = operand(0) else {
@@ -173,7 +205,7 @@ impl Rewriter {
 
 /// One direction of a recurrent layer.
 enum Cell {
-    Lstm { iof: Gates, c: Gates, activations: [RnnActivation; 3], clip: Option<f32>, input_forget: bool },
+    Lstm { iof: Gates, c: Gates, peepholes: Option<[ValueId; 3]>, activations: [RnnActivation; 3], clip: Option<f32>, input_forget: bool },
     Gru { zr: Gates, h: Gates, activations: [RnnActivation; 2], clip: Option<f32>, linear_before_reset: bool },
     Rnn { h: Gates, activation: RnnActivation, clip: Option<f32> },
 }
@@ -181,12 +213,17 @@ enum Cell {
 impl Cell {
     fn new(rw: &mut Rewriter, node: &Node, d: usize, hidden: usize) -> Result<Cell, EvalError> {
         let missing = || EvalError::Invalid("recurrent layer without constant weights".into());
+        let peepholes = match node.op {
+            Op::Lstm { .. } => rw.peepholes(node, d, hidden)?,
+            _ => None,
+        };
         let mut gates = |from, to| rw.gates(node, d, from, to, hidden)?.ok_or_else(missing);
         let of = |n: usize| n.min(d);
         match &node.op {
             Op::Lstm { activations, clip, input_forget, .. } => Ok(Cell::Lstm {
                 iof: gates(0, 3)?,
                 c: gates(3, 4)?,
+                peepholes,
                 activations: activations[of(activations.len() - 1)],
                 clip: *clip,
                 input_forget: *input_forget,
@@ -229,23 +266,34 @@ impl Cell {
     ) -> Result<(ValueId, Option<ValueId>), EvalError> {
         let hidden = state[1];
         match self {
-            Cell::Lstm { iof, c: gate_c, activations, clip, input_forget } => {
+            Cell::Lstm { iof, c: gate_c, peepholes, activations, clip, input_forget } => {
                 let a = Self::addends(rw, iof, x, h)?;
-                let gates = rw.gate(&a, &[state[0], iof.width], *clip, activations[0])?;
-                let i = rw.slice(gates, 1, 0, hidden)?;
-                let o = rw.slice(gates, 1, hidden, hidden)?;
-                let f = if *input_forget {
-                    let one = rw.scalar(1.0);
-                    rw.binary(BinaryFn::Sub, one, i, state)?
-                } else {
-                    rw.slice(gates, 1, 2 * hidden, hidden)?
+                let wide = [state[0], iof.width];
+                // With peepholes the gates see the cell's state, the output gate the next one.
+                let gates = match peepholes {
+                    None => rw.gate(&a, &wide, *clip, activations[0])?,
+                    Some(_) => rw.total(&a, &wide)?,
                 };
+                let mut i = rw.slice(gates, 1, 0, hidden)?;
+                let mut o = rw.slice(gates, 1, hidden, hidden)?;
+                let mut f = rw.slice(gates, 1, 2 * hidden, hidden)?;
+                if let Some([pi, _, pf]) = peepholes {
+                    i = rw.peeped(i, *pi, c, state, *clip, activations[0])?;
+                    f = rw.peeped(f, *pf, c, state, *clip, activations[0])?;
+                }
+                if *input_forget {
+                    let one = rw.scalar(1.0);
+                    f = rw.binary(BinaryFn::Sub, one, i, state)?;
+                }
                 let a = Self::addends(rw, gate_c, x, h)?;
                 let candidate = rw.gate(&a, state, *clip, activations[1])?;
                 let mut next = rw.binary(BinaryFn::Mul, i, candidate, state)?;
                 if let Some(c) = c {
                     let kept = rw.binary(BinaryFn::Mul, f, c, state)?;
                     next = rw.binary(BinaryFn::Add, next, kept, state)?;
+                }
+                if let Some([_, po, _]) = peepholes {
+                    o = rw.peeped(o, *po, Some(next), state, *clip, activations[0])?;
                 }
                 let squashed = rw.unary(function(activations[2]), next)?;
                 let out = rw.binary(BinaryFn::Mul, o, squashed, state)?;

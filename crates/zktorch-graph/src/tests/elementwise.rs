@@ -134,3 +134,49 @@ fn comparisons_logic_selection_and_casts() {
     let model = verify(&net, std::slice::from_ref(&inputs), 1e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
+
+#[test]
+fn powers_with_computed_bases_and_exponents() {
+    let mut net = Net::default();
+    let (a, b) = (net.input("a", &[2, 3]), net.input("b", &[3]));
+    let exponents = net.constant(Tensor::f32(vec![3], vec![2.0, 0.0, 3.0]).unwrap());
+    let base = net.constant(Tensor::scalar(2.0));
+    let n = net.typed_input("n", &[3], DType::I64);
+    let whole = net.constant(Tensor::i64(vec![3], vec![3, 1, 2]).unwrap());
+    for (x, y) in [(a, b), (a, exponents), (base, b), (a, n), (n, whole)] {
+        let z = net.op(Op::Binary(BinaryFn::Pow), &[x, y]);
+        net.output(z);
+    }
+    let a = Tensor::f32(vec![2, 3], vec![1.5, 0.5, 2.0, 1.0, 3.0, 0.25]).unwrap();
+    let b = Tensor::f32(vec![3], vec![-1.0, 2.0, 1.5]).unwrap();
+    let inputs = vec![a, b, Tensor::i64(vec![3], vec![2, 3, 1]).unwrap()];
+    let model = verify(&net, std::slice::from_ref(&inputs), 1e-2);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
+fn integers_divide_and_combine_bits() {
+    let mut net = Net::default();
+    let (a, b) = (net.typed_input("a", &[2, 4], DType::I64), net.typed_input("b", &[4], DType::I64));
+    let several = net.constant(Tensor::i64(vec![4], vec![3, -4, 5, 7]).unwrap());
+    let functions = [BinaryFn::Div, BinaryFn::Mod, BinaryFn::FMod, BinaryFn::BitAnd, BinaryFn::BitOr, BinaryFn::BitXor];
+    // An operand that is no constant is 0 when the test's net works its shapes out, and 0 divides nothing.
+    for f in functions {
+        let y = net.op(Op::Binary(f), &[a, several]);
+        net.output(y);
+    }
+    for f in &functions[3..] {
+        let y = net.op(Op::Binary(*f), &[a, b]);
+        net.output(y);
+    }
+    let x = net.input("x", &[4]);
+    let by = net.constant(Tensor::f32(vec![4], vec![1.5, -2.25, 0.75, 3.0]).unwrap());
+    let y = net.op(Op::Binary(BinaryFn::FMod), &[x, by]);
+    net.output(y);
+    let a = Tensor::i64(vec![2, 4], vec![7, -7, 12, -30, 100, 99, -1, 0]).unwrap();
+    let b = Tensor::i64(vec![4], vec![6, -3, 255, 1]).unwrap();
+    let x = Tensor::f32(vec![4], vec![4.0, -5.0, 0.5, -7.5]).unwrap();
+    let inputs = vec![a, b, x];
+    let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}

@@ -42,6 +42,53 @@ fn share(ctx: &mut Ctx<'_>, id: ValueId, query_heads: usize) -> Result<ValueId, 
     ctx.reshape(wide, vec![batch, query_heads, length, size])
 }
 
+/// A mask for `keys` keys: one for fewer leaves out those behind.
+fn widened(ctx: &mut Ctx<'_>, mask: ValueId, keys: usize) -> Result<ValueId, ImportError> {
+    let shape = ctx.shape(mask);
+    let width = shape.last().copied().unwrap_or(1);
+    ctx.ensure(width == 1 || width <= keys, || format!("a mask for {width} keys, but there are {keys}"))?;
+    if width == 1 || width == keys {
+        return Ok(mask);
+    }
+    let mut rest = shape.clone();
+    let axis = rest.len() - 1;
+    rest[axis] = keys - width;
+    let count = rest.iter().product();
+    let data = if ctx.dtype(mask) == DType::Bool { Data::Bool(vec![false; count]) } else { Data::F32(vec![f32::NEG_INFINITY; count]) };
+    let rest = ctx.tensor(rest, data)?;
+    let rest = ctx.literal(rest);
+    ctx.emit(Op::Concat { axis }, &[mask, rest])
+}
+
+/// Which keys each query may see by position: causality, the window and the number of keys that are no padding. Queries come behind the
+/// `past` keys, or at the end of the keys that are no padding.
+fn structure(ctx: &mut Ctx<'_>, batch: usize, length: usize, keys: usize, past: usize) -> Result<Option<ValueId>, ImportError> {
+    let causal = ctx.attrs.flag("is_causal");
+    let side = |name: &str| ctx.attrs.int(name).filter(|&w| w >= 0);
+    let (left, right) = (side("left_window_size"), side("right_window_size"));
+    let valid = ctx.const_ints(6)?;
+    if !causal && left.is_none() && right.is_none() && valid.is_none() {
+        return Ok(None);
+    }
+    let batches = if valid.is_some() { batch } else { 1 };
+    if let Some(valid) = &valid {
+        ctx.ensure(valid.len() == batch && past == 0, || format!("{} lengths for a batch of {batch}", valid.len()))?;
+    }
+    let mut rows = Vec::with_capacity(batches * length * keys);
+    for b in 0..batches {
+        let known = valid.as_ref().map(|v| v[b]);
+        let offset = known.map_or(past as i64, |n| n - length as i64);
+        for (i, j) in (0..length as i64).flat_map(|i| (0..keys as i64).map(move |j| (i, j))) {
+            let p = i + offset;
+            let within = left.is_none_or(|w| p - j <= w) && right.is_none_or(|w| j - p <= w);
+            rows.push((!causal || j <= p) && within && known.is_none_or(|n| j < n));
+        }
+    }
+    let shape = if valid.is_some() { vec![batch, 1, length, keys] } else { vec![length, keys] };
+    let tensor = ctx.tensor(shape, Data::Bool(rows))?;
+    Ok(Some(ctx.literal(tensor)))
+}
+
 fn attention(ctx: &mut Ctx<'_>) -> Lowered {
     let flat = ctx.shape(ctx.input(0)?).len() == 3;
     let [q, k, v] = [(0, "q_num_heads"), (1, "kv_num_heads"), (2, "kv_num_heads")]
@@ -69,46 +116,46 @@ fn attention(ctx: &mut Ctx<'_>) -> Lowered {
         let scale = ctx.float_literal(scale);
         ctx.binary(BinaryFn::Mul, scores, scale)?
     };
-    let raw_scores = scores;
+    let mut shown = vec![scores];
     let mask = ctx.opt(3);
-    let causal = ctx.attrs.flag("is_causal");
     if let Some(cap) = ctx.attrs.float("softcap").filter(|&c| c != 0.0) {
-        // The operator sets disagree on whether the cap comes before or after the mask.
-        ctx.ensure(mask.is_none() && !causal, || "softcap together with a mask is not supported".to_owned())?;
+        // Version 23 was understood both ways: cap before or after the mask.
+        let masked = mask.is_some() || ctx.attrs.flag("is_causal");
+        ctx.ensure(ctx.opset > 23 || !masked, || "softcap together with a mask is not supported in opset 23".to_owned())?;
         let (cap, inverse) = (ctx.float_literal(cap), ctx.float_literal(1.0 / cap));
         scores = ctx.binary(BinaryFn::Mul, scores, inverse)?;
         scores = ctx.unary(UnaryFn::Tanh, scores)?;
         scores = ctx.binary(BinaryFn::Mul, scores, cap)?;
     }
-    let mut keep = None;
-    if causal {
-        let rows = (0..length).flat_map(|i| (0..keys).map(move |j| j <= i + past)).collect();
-        let triangle = ctx.tensor(vec![length, keys], Data::Bool(rows))?;
-        keep = Some(ctx.literal(triangle));
-    }
+    shown.push(scores);
+    let mut keep = structure(ctx, batch, length, keys, past)?;
     if let Some(mask) = mask {
-        let width = ctx.shape(mask).last().copied().unwrap_or(1);
-        ctx.ensure(width == 1 || width == keys, || format!("a mask for {width} keys, but there are {keys}"))?;
+        let mask = widened(ctx, mask, keys)?;
         if ctx.dtype(mask) == DType::Bool {
             keep = Some(match keep {
-                Some(triangle) => ctx.binary(BinaryFn::And, mask, triangle)?,
+                Some(structure) => ctx.binary(BinaryFn::And, mask, structure)?,
                 None => mask,
             });
         } else {
             scores = ctx.binary(BinaryFn::Add, scores, mask)?;
         }
     }
+    shown.push(scores);
     let weights = match keep {
         Some(mask) => ctx.emit(Op::MaskedSoftmax { axis: 3 }, &[scores, mask])?,
         None => ctx.emit(Op::Softmax { axis: 3 }, &[scores])?,
     };
+    shown.push(weights);
+    let mode = usize::try_from(ctx.attrs.int("qk_matmul_output_mode").unwrap_or(0)).unwrap_or(0);
+    let wanted = ctx.node.output.get(3).is_some_and(|o| !o.is_empty());
+    ctx.ensure(!wanted || mode != 2 || keep.is_none(), || "scores behind a mask of truth values are infinite".to_owned())?;
     let mut y = ctx.emit(Op::MatMul, &[weights, v])?;
     if flat {
         let width = ctx.shape(y)[3];
         y = ctx.emit(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[y])?;
         y = ctx.reshape(y, vec![batch, length, count * width])?;
     }
-    Ok(vec![y, present_k, present_v, raw_scores])
+    Ok(vec![y, present_k, present_v, shown[mode.min(3)]])
 }
 
 /// Rotation of pairs of features by position-dependent angles.

@@ -1,8 +1,10 @@
 //! Elementwise operators.
 
 use super::{Ctx, Lowered};
+use crate::ImportError;
+use crate::proto::ElementType;
 use crate::tensor::dtype;
-use zktorch_float::{BinaryFn, Op, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, Data, Op, Tensor, UnaryFn, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     if let Some(function) = unary(ctx) {
@@ -21,6 +23,8 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "Cast" => cast(ctx),
         "CastLike" => cast_like(ctx),
         "Clip" => clip(ctx),
+        "BitwiseNot" => bitwise_not(ctx),
+        "BitShift" => bit_shift(ctx),
         "PRelu" => ctx.emit_same(Op::Binary(BinaryFn::PRelu)),
         _ => return None,
     })
@@ -92,6 +96,9 @@ fn binary(ctx: &Ctx<'_>) -> Option<BinaryFn> {
         "LessOrEqual" => BinaryFn::LessOrEqual,
         "Greater" => BinaryFn::Greater,
         "GreaterOrEqual" => BinaryFn::GreaterOrEqual,
+        "BitwiseAnd" => BinaryFn::BitAnd,
+        "BitwiseOr" => BinaryFn::BitOr,
+        "BitwiseXor" => BinaryFn::BitXor,
         "And" => BinaryFn::And,
         "Or" => BinaryFn::Or,
         "Xor" => BinaryFn::Xor,
@@ -178,6 +185,71 @@ fn clip(ctx: &mut Ctx<'_>) -> Lowered {
     }
     if let Some(max) = ctx.opt(2) {
         y = ctx.binary(BinaryFn::Min, y, max)?;
+    }
+    Ok(vec![y])
+}
+
+/// Bits of the element type of operand 0, and whether it is signed.
+fn integer_width(ctx: &Ctx<'_>) -> Result<(u32, bool), ImportError> {
+    let element = ctx.builder.elements.get(&ctx.input(0)?).copied().unwrap_or(0);
+    Ok(match ElementType::try_from(element) {
+        Ok(ElementType::Uint8) => (8, false),
+        Ok(ElementType::Uint16) => (16, false),
+        Ok(ElementType::Uint32) => (32, false),
+        Ok(ElementType::Uint64) => (64, false),
+        Ok(ElementType::Int8) => (8, true),
+        Ok(ElementType::Int16) => (16, true),
+        Ok(ElementType::Int32) => (32, true),
+        Ok(ElementType::Int64) => (64, true),
+        _ => return Err(ctx.error("the element type is unknown, which decides about the bits")),
+    })
+}
+
+/// `-1 - x`, or `2^w - 1 - x` for unsigned integers.
+fn bitwise_not(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let top = match integer_width(ctx)? {
+        (_, true) => -1,
+        (64, false) => return Err(ctx.error("the complement of 64-bit unsigned integers exceeds 63 bits")),
+        (width, false) => (1i64 << width) - 1,
+    };
+    let top = ctx.literal(Tensor::ints(vec![top]));
+    let top = ctx.reshape(top, Vec::new())?;
+    Ok(vec![ctx.binary(BinaryFn::Sub, top, x)?])
+}
+
+/// Shifts by constant amounts: a product with a power of two, of which the bits that fit are kept, or a quotient rounded down.
+fn bit_shift(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let (width, signed) = integer_width(ctx)?;
+    let amounts = ctx.const_ints(1)?.unwrap_or_default();
+    let shape = ctx.shape(ctx.input(1)?);
+    ctx.ensure(amounts.iter().all(|&a| a >= 0), || format!("negative amounts {amounts:?}"))?;
+    let integers = |ctx: &mut Ctx<'_>, shape: Vec<usize>, values: Vec<i64>| -> Result<ValueId, ImportError> {
+        let tensor = ctx.tensor(shape, Data::I64(values))?;
+        Ok(ctx.literal(tensor))
+    };
+    if ctx.attrs.string("direction") == Some("RIGHT") {
+        // Bits that leave are dropped; copies of the sign, or zeros, come in.
+        let most = i64::from(if signed { width - 1 } else { width }).min(62);
+        let powers = integers(ctx, shape, amounts.iter().map(|&a| 1i64 << a.min(most)).collect())?;
+        let x = if signed {
+            let rest = ctx.binary(BinaryFn::Mod, x, powers)?;
+            ctx.binary(BinaryFn::Sub, x, rest)?
+        } else {
+            x
+        };
+        return Ok(vec![ctx.binary(BinaryFn::Div, x, powers)?]);
+    }
+    let power = |a: i64| if a < i64::from(width.min(62)) { 1i64 << a } else { 0 };
+    let powers = integers(ctx, shape, amounts.into_iter().map(power).collect())?;
+    let mut y = ctx.binary(BinaryFn::Mul, x, powers)?;
+    if width <= 32 {
+        let half = if signed { 1i64 << (width - 1) } else { 0 };
+        let (half, modulus) = (integers(ctx, Vec::new(), vec![half])?, integers(ctx, Vec::new(), vec![1i64 << width])?);
+        y = ctx.binary(BinaryFn::Add, y, half)?;
+        y = ctx.binary(BinaryFn::Mod, y, modulus)?;
+        y = ctx.binary(BinaryFn::Sub, y, half)?;
     }
     Ok(vec![y])
 }

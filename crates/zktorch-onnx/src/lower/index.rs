@@ -2,15 +2,15 @@
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::{DType, Op};
+use zktorch_float::{BinaryFn, DType, Data, Op, Tensor, eval_op};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
         "Gather" => own_axis(ctx, 0).and_then(|axis| ctx.emit_same(Op::Gather { axis })),
         "GatherElements" => own_axis(ctx, 0).and_then(|axis| ctx.emit_same(Op::GatherElements { axis })),
         "GatherND" => gather_nd(ctx),
-        "Scatter" | "ScatterElements" => own_axis(ctx, 0).and_then(|axis| ctx.emit_same(Op::ScatterElements { axis })),
-        "ScatterND" => ctx.emit_same(Op::ScatterNd),
+        "Scatter" | "ScatterElements" => own_axis(ctx, 0).and_then(|axis| scatter(ctx, Some(axis))),
+        "ScatterND" => scatter(ctx, None),
         "OneHot" => one_hot(ctx),
         "ArgMax" | "ArgMin" => arg(ctx),
         "TopK" => top_k(ctx),
@@ -30,11 +30,55 @@ fn gather_nd(ctx: &mut Ctx<'_>) -> Lowered {
     ctx.emit_same(Op::GatherNd { batch_dims })
 }
 
+/// Writes updates, or combines them with what is there. For a combination the positions must be constant: updates that meet at one position
+/// come one after the other.
+fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
+    let function = match ctx.attrs.string("reduction") {
+        Some("add") => BinaryFn::Add,
+        Some("mul") => BinaryFn::Mul,
+        Some("max") => BinaryFn::Max,
+        Some("min") => BinaryFn::Min,
+        _ => return ctx.emit_same(axis.map_or(Op::ScatterNd, |axis| Op::ScatterElements { axis })),
+    };
+    let (x, updates) = (ctx.input(0)?, ctx.input(2)?);
+    let (shape, own) = (ctx.shape(x), ctx.shape(updates));
+    let count: usize = shape.iter().product();
+    // Row-major position of each update: scatter the positions' own numbers the other way.
+    let numbers = ctx.tensor(shape.clone(), Data::I64((0..count as i64).collect()))?;
+    let indices = ctx.constant(1)?.cloned().ok_or_else(|| ctx.error("no positions"))?;
+    let op = axis.map_or(Op::GatherNd { batch_dims: 0 }, |axis| Op::GatherElements { axis });
+    let found = eval_op(&op, &[Some(&numbers), Some(&indices)]).map_err(|e| ctx.error(e.to_string()))?;
+    let places = found.first().and_then(|t| t.as_i64().ok()).unwrap_or(&[]).to_vec();
+    ctx.ensure(places.len() == own.iter().product::<usize>(), || format!("updates of shape {own:?}"))?;
+    let mut rounds: Vec<(Vec<i64>, Vec<i64>)> = Vec::new();
+    let mut met = vec![0usize; count];
+    for (update, &place) in places.iter().enumerate() {
+        let round = met[place as usize];
+        met[place as usize] += 1;
+        if rounds.len() == round {
+            rounds.push((Vec::new(), Vec::new()));
+        }
+        rounds[round].0.push(place);
+        rounds[round].1.push(update as i64);
+    }
+    let mut y = ctx.reshape(x, vec![count])?;
+    let flat = ctx.reshape(updates, vec![places.len()])?;
+    for (places, numbers) in rounds {
+        let (places, numbers) = (ctx.literal(Tensor::ints(places)), ctx.literal(Tensor::ints(numbers)));
+        let there = ctx.emit(Op::Gather { axis: 0 }, &[y, places])?;
+        let new = ctx.emit(Op::Gather { axis: 0 }, &[flat, numbers])?;
+        let both = ctx.binary(function, there, new)?;
+        y = ctx.emit(Op::ScatterElements { axis: 0 }, &[y, places, both])?;
+    }
+    Ok(vec![ctx.reshape(y, shape)?])
+}
+
 fn one_hot(ctx: &mut Ctx<'_>) -> Lowered {
     let (indices, values) = (ctx.input(0)?, ctx.input(2)?);
     let depth = ctx.const_floats(1)?.and_then(|v| v.first().copied()).unwrap_or(0.0);
     let depth = ctx.sizes(&[depth as i64], "depth")?[0];
     let rank = ctx.shape(indices).len();
+    let indices = if ctx.dtype(indices) == DType::F32 { ctx.emit(Op::Cast { to: DType::I64 }, &[indices])? } else { indices };
     let axis = ctx.axis(ctx.attrs.int("axis").unwrap_or(-1), rank + 1)?;
     Ok(vec![ctx.emit(Op::OneHot { axis, depth }, &[indices, values])?])
 }

@@ -160,23 +160,40 @@ fn pool(ctx: &mut Ctx<'_>) -> Lowered {
     ctx.emit_same(Op::AveragePool { kernel, strides, dilations, pads, ceil_mode, count_include_pad })
 }
 
-/// `(Σ |x|^p)^(1/p)` over windows or whole channels for `p` of 1 or 2: a mean of what is summed, times the size of the window.
+/// `(Σ |x|^p)^(1/p)` over windows or whole channels: a mean of what is summed, times the size of the window.
 fn lp_pool(ctx: &mut Ctx<'_>) -> Lowered {
     let x = ctx.input(0)?;
-    let square = ctx.attrs.int("p").unwrap_or(2) == 2;
+    let p = ctx.attrs.int("p").unwrap_or(2);
+    ctx.ensure((1..=8).contains(&p), || format!("p is {p}; 1 to 8 are supported"))?;
+    let square = p == 2;
     if ctx.kind() == "GlobalLpPool" {
+        ctx.ensure(p <= 2, || format!("p is {p}; 1 and 2 are supported"))?;
         let axes = (2..2 + spatial(ctx)?.len()).collect();
         let function = if square { ReduceFn::L2 } else { ReduceFn::L1 };
         return Ok(vec![ctx.emit(Op::Reduce { function, axes, keepdims: true }, &[x])?]);
     }
     let Window { kernel, strides, dilations, pads } = window(ctx, None)?;
     let size = kernel.iter().fold(1f32, |n, &k| n * k as f32);
-    let powers = if square { ctx.binary(BinaryFn::Mul, x, x)? } else { ctx.unary(UnaryFn::Abs, x)? };
-    let op = Op::AveragePool { kernel, strides, dilations, pads, ceil_mode: false, count_include_pad: true };
+    let powers = match p {
+        2 => ctx.binary(BinaryFn::Mul, x, x)?,
+        _ => {
+            let magnitude = ctx.unary(UnaryFn::Abs, x)?;
+            let exponent = ctx.float_literal(p as f32);
+            if p == 1 { magnitude } else { ctx.binary(BinaryFn::Pow, magnitude, exponent)? }
+        }
+    };
+    let op = Op::AveragePool { kernel, strides, dilations, pads, ceil_mode: ctx.attrs.flag("ceil_mode"), count_include_pad: true };
     let means = ctx.emit(op, &[powers])?;
     let size = ctx.float_literal(size);
     let sums = ctx.binary(BinaryFn::Mul, means, size)?;
-    Ok(vec![if square { ctx.unary(UnaryFn::Sqrt, sums)? } else { sums }])
+    Ok(vec![match p {
+        1 => sums,
+        2 => ctx.unary(UnaryFn::Sqrt, sums)?,
+        _ => {
+            let root = ctx.float_literal(1.0 / p as f32);
+            ctx.binary(BinaryFn::Pow, sums, root)?
+        }
+    }])
 }
 
 /// Brings an equation into the form `ab,bc->ac`: no blanks, explicit output, letters instead of an ellipsis.

@@ -12,6 +12,10 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Lowered {
         "LinearClassifier" => classify(ctx),
         "SVMClassifier" => super::svm::classify(ctx),
         "SVMRegressor" => super::svm::regress(ctx),
+        "Binarizer" => binarize(ctx),
+        "LabelEncoder" => encode_labels(ctx),
+        "OneHotEncoder" => encode_one_hot(ctx),
+        "TreeEnsemble" => super::tree::leaves_apart(ctx),
         "TreeEnsembleClassifier" => super::tree::classify(ctx),
         "TreeEnsembleRegressor" => super::tree::regress(ctx),
         _ => Err(ctx.error("the operator has no translation")),
@@ -101,4 +105,58 @@ fn classify(ctx: &mut Ctx<'_>) -> Lowered {
         _ => scores,
     };
     Ok(vec![label, scores])
+}
+
+/// 1 above the threshold, 0 elsewhere.
+fn binarize(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = floats(ctx)?;
+    let threshold = ctx.float_literal(ctx.attrs.float("threshold").unwrap_or(0.0));
+    let above = ctx.binary(BinaryFn::Greater, x, threshold)?;
+    Ok(vec![ctx.emit(Op::Cast { to: DType::F32 }, &[above])?])
+}
+
+/// `[x = key]` for each key on a new last axis, as numbers of type `to`.
+fn hits(ctx: &mut Ctx<'_>, keys: &[i64], to: DType) -> Result<ValueId, crate::ImportError> {
+    let x = ctx.input(0)?;
+    ctx.ensure(ctx.dtype(x) == DType::I64, || "the operand should hold integers".to_owned())?;
+    let column = [&ctx.shape(x)[..], &[1]].concat();
+    let column = ctx.reshape(x, column)?;
+    let keys = ctx.literal(Tensor::ints(keys.to_vec()));
+    let same = ctx.binary(BinaryFn::Equal, column, keys)?;
+    ctx.emit(Op::Cast { to }, &[same])
+}
+
+/// The value that belongs to each integer, or a default: `default + Σ [x = key]·(value - default)`.
+fn encode_labels(ctx: &mut Ctx<'_>) -> Lowered {
+    let keys = ctx.attrs.required(ctx.attrs.ints("keys_int64s"), "keys_int64s")?;
+    let different: std::collections::BTreeSet<_> = keys.iter().collect();
+    let (to, values, default) = match (ctx.attrs.ints("values_int64s"), ctx.attrs.floats("values_floats")) {
+        (Some(values), None) => {
+            let default = ctx.attrs.int("default_int64").unwrap_or(-1);
+            let values = values.iter().map(|v| v - default).collect();
+            (DType::I64, Data::I64(values), Data::I64(vec![default]))
+        }
+        (None, Some(values)) => {
+            let default = ctx.attrs.float("default_float").unwrap_or(0.0);
+            (DType::F32, Data::F32(values.iter().map(|v| v - default).collect()), Data::F32(vec![default]))
+        }
+        _ => return Err(ctx.error("either values_int64s or values_floats should be given")),
+    };
+    let count = values.len();
+    ctx.ensure(count == keys.len() && different.len() == count, || format!("{} keys for {count} values", keys.len()))?;
+    let hits = hits(ctx, keys, to)?;
+    let values = ctx.tensor(vec![count, 1], values)?;
+    let values = ctx.literal(values);
+    let chosen = ctx.emit(Op::MatMul, &[hits, values])?;
+    let shape = ctx.shape(ctx.input(0)?);
+    let chosen = ctx.reshape(chosen, shape)?;
+    let default = ctx.tensor(Vec::new(), default)?;
+    let default = ctx.literal(default);
+    Ok(vec![ctx.binary(BinaryFn::Add, chosen, default)?])
+}
+
+/// One-hot rows over integer categories; another number has a row of zeros.
+fn encode_one_hot(ctx: &mut Ctx<'_>) -> Lowered {
+    let keys = ctx.attrs.required(ctx.attrs.ints("cats_int64s"), "cats_int64s")?;
+    Ok(vec![hits(ctx, keys, DType::F32)?])
 }

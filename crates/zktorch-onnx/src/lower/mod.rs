@@ -10,6 +10,7 @@ use crate::schema::ML;
 use zktorch_float::{BinaryFn, DType, Data, EvalError, Op, Tensor, UnaryFn, ValueId};
 
 mod attention;
+mod composite;
 mod elementwise;
 mod index;
 mod linear;
@@ -17,7 +18,9 @@ mod ml;
 mod norm;
 pub(crate) mod quant;
 mod recurrent;
+mod resample;
 mod resize;
+mod sampling;
 mod shape;
 mod svm;
 mod tree;
@@ -55,6 +58,8 @@ pub(crate) fn lower(builder: &mut Builder, node: &NodeProto, inputs: Vec<Option<
         recurrent::lower,
         attention::lower,
         quant::lower,
+        composite::lower,
+        sampling::lower,
     ] {
         if let Some(outputs) = family(&mut ctx) {
             return outputs;

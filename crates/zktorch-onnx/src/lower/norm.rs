@@ -12,7 +12,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
         "BatchNormalization" => ctx.emit_same(Op::BatchNormalization { eps }),
         "InstanceNormalization" => ctx.emit_same(Op::InstanceNormalization { eps }),
-        "LayerNormalization" => last_axes(ctx).and_then(|axis| ctx.emit_same(Op::LayerNormalization { axis, eps })),
+        "LayerNormalization" => layer(ctx, eps),
         "RMSNormalization" => last_axes(ctx).and_then(|axis| ctx.emit_same(Op::RmsNormalization { axis, eps })),
         "GroupNormalization" => group(ctx, eps),
         "Softmax" => softmax(ctx, false),
@@ -20,6 +20,26 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "LpNormalization" => lp(ctx),
         _ => return None,
     })
+}
+
+/// The normalisation and, where they are wanted, mean and inverse standard deviation of each row.
+fn layer(ctx: &mut Ctx<'_>, eps: f32) -> Lowered {
+    let axis = last_axes(ctx)?;
+    let mut outputs = ctx.emit_same(Op::LayerNormalization { axis, eps })?;
+    if ctx.node.output.iter().skip(1).any(|o| !o.is_empty()) {
+        let x = ctx.input(0)?;
+        let axes: Vec<usize> = (axis..ctx.shape(x).len()).collect();
+        let average = |ctx: &mut Ctx<'_>, x| ctx.emit(Op::Reduce { function: ReduceFn::Mean, axes: axes.clone(), keepdims: true }, &[x]);
+        let mean = average(ctx, x)?;
+        let centred = ctx.binary(BinaryFn::Sub, x, mean)?;
+        let squares = ctx.binary(BinaryFn::Mul, centred, centred)?;
+        let variance = average(ctx, squares)?;
+        let eps = ctx.float_literal(eps);
+        let variance = ctx.binary(BinaryFn::Add, variance, eps)?;
+        let deviation = ctx.unary(UnaryFn::Sqrt, variance)?;
+        outputs.extend([mean, ctx.unary(UnaryFn::Reciprocal, deviation)?]);
+    }
+    Ok(outputs)
 }
 
 /// The first normalised axis; -1 by default.
@@ -73,6 +93,10 @@ fn lp(ctx: &mut Ctx<'_>) -> Lowered {
     let axis = last_axes(ctx)?;
     let function = if ctx.attrs.int("p") == Some(1) { ReduceFn::L1 } else { ReduceFn::L2 };
     let norm = ctx.emit(Op::Reduce { function, axes: vec![axis], keepdims: true }, &[x])?;
+    // A row of zeros stays one.
+    let (zero, one) = (ctx.float_literal(0.0), ctx.float_literal(1.0));
+    let empty = ctx.binary(BinaryFn::Equal, norm, zero)?;
+    let norm = ctx.emit(Op::Where, &[empty, one, norm])?;
     Ok(vec![ctx.binary(BinaryFn::Div, x, norm)?])
 }
 

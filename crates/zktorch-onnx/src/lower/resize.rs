@@ -1,5 +1,6 @@
 //! Interpolation.
 
+use super::resample::{Axis, Resampling};
 use super::{Ctx, Lowered};
 use zktorch_float::{CoordinateTransform, NearestMode, Op, ResizeMode};
 
@@ -8,6 +9,25 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "Resize" | "Upsample" => Some(resize(ctx)),
         _ => None,
     }
+}
+
+/// The interpolation, if the float graph has no operator for it.
+fn resampling<'a>(ctx: &Ctx<'a>) -> Option<Resampling<'a>> {
+    let text = |name: &str, default: &'static str| ctx.attrs.string(name).unwrap_or(default);
+    let found = Resampling {
+        mode: text("mode", "nearest"),
+        nearest_mode: text("nearest_mode", "round_prefer_floor"),
+        transform: text("coordinate_transformation_mode", "half_pixel"),
+        cubic_coefficient: f64::from(ctx.attrs.float("cubic_coeff_a").unwrap_or(-0.75)),
+        antialias: ctx.attrs.flag("antialias"),
+        exclude_outside: ctx.attrs.flag("exclude_outside"),
+        extrapolation: ctx.attrs.float("extrapolation_value").unwrap_or(0.0),
+    };
+    let beyond = found.mode == "cubic"
+        || found.antialias
+        || found.exclude_outside
+        || matches!(found.transform, "tf_crop_and_resize" | "half_pixel_symmetric");
+    beyond.then_some(found)
 }
 
 fn resize(ctx: &mut Ctx<'_>) -> Lowered {
@@ -48,8 +68,28 @@ fn resize(ctx: &mut Ctx<'_>) -> Lowered {
                 factor[axis] = size as f32 / shape[axis] as f32;
                 target[axis] = size;
             }
+            let chosen = axes.iter().map(|&a| factor[a]);
+            let common = match ctx.attrs.string("keep_aspect_ratio_policy") {
+                Some("not_larger") => chosen.reduce(f32::min),
+                Some("not_smaller") => chosen.reduce(f32::max),
+                _ => None,
+            };
+            for &axis in axes.iter().filter(|_| common.is_some()) {
+                factor[axis] = common.unwrap_or(1.0);
+                target[axis] = (f64::from(factor[axis]) * shape[axis] as f64 + 0.5).floor() as usize;
+            }
         }
         _ => return Err(ctx.error("exactly one of scales and sizes should be given")),
+    }
+    if let Some(resampling) = resampling(ctx).filter(|_| !old) {
+        let roi = ctx.const_floats(1)?.filter(|r| r.len() == 2 * axes.len());
+        let part = |d: usize| {
+            let (i, roi) = (axes.iter().position(|&a| a == d)?, roi.as_ref()?);
+            (resampling.transform == "tf_crop_and_resize").then(|| (f64::from(roi[i]), f64::from(roi[i + axes.len()])))
+        };
+        let axis = |d: usize| Axis { input: shape[d], output: target[d], scale: f64::from(factor[d]), roi: part(d).unwrap_or((0.0, 1.0)) };
+        let parts: Vec<Axis> = (0..rank).map(axis).collect();
+        return Ok(vec![resampling.apply(ctx, x, &parts)?]);
     }
     let transform = match ctx.attrs.string("coordinate_transformation_mode") {
         _ if old => CoordinateTransform::Asymmetric,

@@ -3,7 +3,7 @@
 use super::{Ctx, Lowered};
 use crate::ImportError;
 use crate::tensor::{dtype, read};
-use zktorch_float::{DType, Data, Op, PadMode, Tensor};
+use zktorch_float::{BinaryFn, DType, Data, Op, PadMode, Tensor};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
@@ -373,6 +373,13 @@ fn trilu(ctx: &mut Ctx<'_>) -> Lowered {
     let x = ctx.input(0)?;
     let k = ctx.const_int(1)?.unwrap_or(0);
     let upper = ctx.attrs.int("upper").unwrap_or(1) != 0;
+    if ctx.dtype(x) == DType::I64 {
+        let shape = ctx.shape(x);
+        let ones = ctx.tensor(shape.clone(), Data::I64(vec![1; shape.iter().product()]))?;
+        let ones = ctx.literal(ones);
+        let kept = ctx.emit(Op::Trilu { upper, k }, &[ones])?;
+        return Ok(vec![ctx.binary(BinaryFn::Mul, x, kept)?]);
+    }
     Ok(vec![ctx.emit(Op::Trilu { upper, k }, &[x])?])
 }
 
@@ -403,7 +410,8 @@ fn space_to_depth(ctx: &mut Ctx<'_>) -> Lowered {
     let ([n, c, h, w], b) = blocks(ctx)?;
     ctx.ensure(h % b == 0 && w % b == 0, || format!("{h}x{w} in blocks of {b}"))?;
     let split = vec![n, c, h / b, b, w / b, b];
-    rearrange(ctx, split, vec![0, 3, 5, 1, 2, 4], vec![n, c * b * b, h / b, w / b])
+    let perm = if ctx.attrs.string("mode") == Some("CRD") { vec![0, 1, 3, 5, 2, 4] } else { vec![0, 3, 5, 1, 2, 4] };
+    rearrange(ctx, split, perm, vec![n, c * b * b, h / b, w / b])
 }
 
 fn rearrange(ctx: &mut Ctx<'_>, split: Vec<usize>, perm: Vec<usize>, merged: Vec<usize>) -> Lowered {

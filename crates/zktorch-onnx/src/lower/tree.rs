@@ -3,6 +3,7 @@
 use super::ml::{floats, weights};
 use super::{Ctx, Lowered};
 use crate::ImportError;
+use crate::tensor::read;
 use std::collections::HashMap;
 use std::sync::Arc;
 use zktorch_float::{BinaryFn, DType, Op, Tensor, TreeEnsemble, TreeNode, UnaryFn, ValueId};
@@ -67,6 +68,59 @@ fn binary(ctx: &mut Ctx<'_>, labels: &[i64]) -> Lowered {
     };
     let both = ctx.emit(Op::Concat { axis: 1 }, &[first, second])?;
     Ok(vec![label, both])
+}
+
+/// The form with lists of leaves of their own (`TreeEnsemble`).
+pub(super) fn leaves_apart(ctx: &mut Ctx<'_>) -> Lowered {
+    let ints = |name: &str| ctx.attrs.required(ctx.attrs.ints(name), name);
+    let tensor = |name: &str| -> Result<Vec<f32>, ImportError> {
+        let proto = ctx.attrs.required(ctx.attrs.tensor(name), name)?;
+        Ok(read(proto, ctx.files)?.to_f32_vec())
+    };
+    let targets = usize::try_from(ctx.attrs.int("n_targets").unwrap_or(1)).unwrap_or(0);
+    let (roots, features) = (ints("tree_roots")?, ints("nodes_featureids")?);
+    let (modes, splits, weights) = (tensor("nodes_modes")?, tensor("nodes_splits")?, tensor("leaf_weights")?);
+    let leaf_targets = ints("leaf_targetids")?;
+    let sides = [("nodes_truenodeids", "nodes_trueleafs"), ("nodes_falsenodeids", "nodes_falseleafs")];
+    let mut children = Vec::new();
+    for (ids, leaves) in sides {
+        let (ids, leaves) = (ints(ids)?, ints(leaves)?);
+        ctx.ensure(ids.len() == features.len() && leaves.len() == features.len(), || "lists of different lengths".to_owned())?;
+        children.push((ids, leaves));
+    }
+    let equal = modes.len() == features.len() && splits.len() == features.len() && weights.len() == leaf_targets.len();
+    ctx.ensure(equal, || "lists of different lengths".to_owned())?;
+    let strict = modes.contains(&1.0);
+    ctx.ensure(modes.iter().all(|&m| m == f32::from(u8::from(strict))), || {
+        "only trees whose branches all have mode LEQ, or all LT, are supported".to_owned()
+    })?;
+    let mut trees = Vec::with_capacity(roots.len());
+    for &root in roots {
+        let mut nodes = Vec::new();
+        // Node or leaf by number, breadth first.
+        let mut order = vec![(false, root)];
+        let mut next = 0;
+        while let Some(&(leaf, id)) = order.get(next) {
+            next += 1;
+            ctx.ensure(order.len() <= 2 * features.len() + 1, || format!("the tree at node {root} has a cycle"))?;
+            let at = usize::try_from(id).unwrap_or(usize::MAX);
+            if leaf {
+                let target = leaf_targets.get(at).and_then(|&t| usize::try_from(t).ok()).filter(|&t| t < targets);
+                let target = target.ok_or_else(|| ctx.error(format!("leaf {id} does not exist, or its target")))?;
+                let mut values = vec![0.0; targets];
+                values[target] = weights[at];
+                nodes.push(TreeNode::Leaf { values });
+                continue;
+            }
+            let feature = features.get(at).and_then(|&f| usize::try_from(f).ok());
+            let feature = feature.ok_or_else(|| ctx.error(format!("node {id} does not exist, or its feature")))?;
+            let (below, above) = (order.len(), order.len() + 1);
+            order.extend(children.iter().map(|(ids, leaves)| (leaves[at] != 0, ids[at])));
+            nodes.push(TreeNode::Branch { feature, threshold: splits[at], below, above });
+        }
+        trees.push(nodes);
+    }
+    Ok(vec![scores(ctx, TreeEnsemble { trees, targets, strict }, targets)?])
 }
 
 /// Sums of leaves and base values.

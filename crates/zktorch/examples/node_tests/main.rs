@@ -89,7 +89,10 @@ fn start() -> Result<bool> {
         let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_os_rng();
         Srs::generate(1 << case::SRS_BITS, &mut rng)
     });
-    std::panic::set_hook(Box::new(|_| {}));
+    if args.names.is_empty() {
+        // Panics are counted as failures; a run of chosen cases shows them.
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let run = |name: &String| {
         let case = Case { name: name.clone(), folder: args.cases.join(name) };
         let outcome = std::panic::catch_unwind(|| case.run(srs.as_ref())).unwrap_or_else(|panic| {
@@ -98,8 +101,13 @@ fn start() -> Result<bool> {
         });
         (case, outcome)
     };
-    // Provers use all cores themselves.
-    let done: Vec<(Case, Outcome)> = if args.prove { names.iter().map(run).collect() } else { names.par_iter().map(run).collect() };
+    // Provers use all cores themselves. What is done is shown at once, in case the run is cut short.
+    let run_shown = |name: &String| {
+        let (case, outcome) = run(name);
+        print!("{}", report::line(&case, &outcome, "done"));
+        (case, outcome)
+    };
+    let done: Vec<(Case, Outcome)> = if args.prove { names.iter().map(run_shown).collect() } else { names.par_iter().map(run).collect() };
     let mut right = true;
     let mut lines = String::new();
     for (case, outcome) in &done {
