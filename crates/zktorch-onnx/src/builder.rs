@@ -3,7 +3,7 @@
 use crate::lower::quant::Quantised;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use zktorch_float::{EvalError, Graph, Node, Op, Tensor, ValueId, eval_op};
+use zktorch_float::{BinaryFn, Data, EvalError, Graph, Node, Op, Tensor, ValueId, eval_op};
 
 /// A graph under construction with the value that each of its values takes on the synthetic input.
 pub(crate) struct Builder {
@@ -46,7 +46,16 @@ impl Builder {
 
     /// Adds a node, or a constant if all operands are. `name` is the source node; a suffix makes it unique.
     pub(crate) fn emit(&mut self, name: &str, onnx_op: &str, op: Op, inputs: &[Option<ValueId>]) -> Result<Vec<ValueId>, EvalError> {
-        let operands: Vec<Option<&Tensor>> = inputs.iter().map(|i| i.map(|id| &*self.observed[id.0])).collect();
+        let mut operands: Vec<Option<&Tensor>> = inputs.iter().map(|i| i.map(|id| &*self.observed[id.0])).collect();
+        // What an unknown integer is here means nothing, so that it may just as well divide.
+        let ones;
+        if let (Op::Binary(BinaryFn::Div | BinaryFn::Mod | BinaryFn::FMod), [_, Some(divisor)]) = (&op, inputs)
+            && self.graph.constant(*divisor).is_none()
+            && let Data::I64(v) = &self.observed[divisor.0].data
+        {
+            ones = Tensor::i64(self.shape(*divisor).to_vec(), vec![1; v.len()])?;
+            operands[1] = Some(&ones);
+        }
         let results = eval_op(&op, &operands)?;
         let given = || inputs.iter().flatten();
         let constant = given().all(|id| self.graph.constant(*id).is_some());

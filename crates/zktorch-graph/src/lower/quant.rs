@@ -171,7 +171,8 @@ impl Lower<'_> {
     /// `saturate(round(acc·M) + zero)` with `M = m·2^-e` exactly and halves to even.
     ///
     /// A product is half way between two integers only if `2^(e-1)` divides the sum; if the sum's bound excludes that, rounding halves up
-    /// is the same. Otherwise, for `e ≤ 15`, `acc·m = 2^(e+1)·h + l` and a table of `l` knows which way to round, `2h` being even.
+    /// is the same. Otherwise, for `e ≤ 15`, `acc·m = 2^(e+1)·h + l` and a table of `l` knows which way to round, `2h` being even; for larger
+    /// `e`, `acc·m + 2^(e-1) = 2^e·(2h + p) + r`, and an odd result with `r = 0` was half way: it goes down by 1.
     pub(super) fn requantize(&mut self, node: &Node, axis: usize, low: i64, high: i64) -> Result<(), LowerError> {
         let x = self.operand(node, 0)?;
         let out = node.outputs[0];
@@ -185,10 +186,10 @@ impl Lower<'_> {
         let halves = f.least > 0 && bound >= 1 << (f.least - 1);
         let mut acc = self.times_factors(node, acc, &c, &f, axis)?;
         if halves {
-            if f.exponent > 15 {
-                return unsupported("halves may occur in a product with more than 15 fractional bits");
-            }
-            acc = self.rounded_to_even(node, &acc, f.exponent);
+            acc = match f.exponent {
+                ..=15 => self.rounded_to_even(node, &acc, f.exponent),
+                e => self.rounded_to_even_in_limbs(node, &acc, e)?,
+            };
         }
         let g = move |v: f64| (v + zero as f64).clamp(low as f64, high as f64);
         let name = format!("+ {zero} in {low}..={high}");
@@ -215,5 +216,29 @@ impl Lower<'_> {
         let high = QTensor { view: high, scale: 0, lo: -(1 << 14), hi: (1 << 14) - 1 };
         let turn = QTensor { view: turn, scale: 0, lo: 0, hi: 2 };
         Accumulator::of(&high).times(2).plus(1, Accumulator::of(&turn))
+    }
+
+    /// `round(acc / 2^e)`, halves to even, as `2h + p - p·[r = 0]` where `acc + 2^(e-1) = 2^(e+1)·h + 2^e·p + r` with `p ∈ {0, 1}` and
+    /// `r ∈ [0, 2^e)` in limbs.
+    fn rounded_to_even_in_limbs(&mut self, node: &Node, acc: &Accumulator, e: u32) -> Result<Accumulator, LowerError> {
+        let mut lifted = acc.clone();
+        lifted.add_constant(1i128 << (e - 1));
+        let mut parts = vec![Part { weight: 1i128 << (e + 1), lo: -(1 << 14), bits: 15 }, Part { weight: 1i128 << e, lo: 0, bits: 1 }];
+        parts.extend(self.ctx.limbs(e));
+        let views = self.ctx.builder.decompose(&node.name, &lifted.sizes, lifted.outputs, lifted.terms, &parts);
+        let shape = acc.shape().to_vec();
+        let letters: Vec<u8> = (0..shape.len() as u8).collect();
+        let digits: Vec<QTensor> =
+            views.into_iter().zip(&parts).map(|(view, p)| QTensor { view, scale: 0, lo: p.lo, hi: p.lo + (1i64 << p.bits) - 1 }).collect();
+        let mut rest = Accumulator::zero(&shape, 0);
+        for (digit, part) in digits.iter().zip(&parts).skip(2) {
+            rest.push(-part.weight, &[(digit, &letters)]);
+        }
+        let exact = blocks::non_negative(&mut self.ctx, &node.name, &rest)?;
+        let mut rounded = Accumulator::zero(&shape, 0);
+        rounded.push(2, &[(&digits[0], &letters)]);
+        rounded.push(1, &[(&digits[1], &letters)]);
+        rounded.push(-1, &[(&digits[1], &letters), (&exact, &letters)]);
+        Ok(rounded)
     }
 }

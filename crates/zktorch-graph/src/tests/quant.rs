@@ -66,6 +66,20 @@ fn halves_go_to_even() {
 }
 
 #[test]
+fn halves_of_fine_factors_go_to_even() {
+    let mut net = Net::default();
+    let x = net.typed_input("x", &[8], DType::I64);
+    let factor = net.weight(Tensor::scalar(3.0 / f32::from(1u16 << 15) / 4.0));
+    let y = net.op(Op::Requantize { axis: 0, low: -100, high: 100 }, &[x, factor]);
+    net.output(y);
+    // 3·2^-17: multiples of 2^16 are half way.
+    let inputs = vec![Tensor::ints(vec![65536, -65536, 3 * 65536, -3 * 65536, 65535, 65537, -65537, 0])];
+    let model = verify(&net, std::slice::from_ref(&inputs), 0.0);
+    assert_eq!(model.run(&inputs).unwrap().outputs[0].as_i64().unwrap(), [2, -2, 4, -4, 1, 2, -2, 0]);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
 fn quantising_a_computed_float_is_refused() {
     let mut net = Net::default();
     let x = net.input("x", &[4]);
