@@ -70,7 +70,7 @@ impl Lower<'_> {
     /// A weight at the largest scale that fits `weight_bits`, lowered by up to `spare` bits towards `wanted`.
     pub(super) fn weight(&mut self, c: &Const, wanted: i32, spare: i32) -> Result<QTensor, LowerError> {
         let fit = constant_scale(abs_max(&c.tensor), self.options.weight_bits);
-        let scale = fit.min(wanted.max(fit - spare));
+        let scale = fit.min(wanted.max(fit.saturating_sub(spare)));
         self.constant_cells(c, Some(scale))
     }
 

@@ -199,7 +199,8 @@ impl Lower<'_> {
     fn result_format(&self, out: ValueId) -> Format {
         match self.graph.value(out).dtype {
             DType::F32 => self.format(out),
-            _ => Format { scale: 0, bits: 16 },
+            // Integers have 32 bits, however small their argument is.
+            _ => Format { scale: 0, bits: 32 },
         }
     }
 

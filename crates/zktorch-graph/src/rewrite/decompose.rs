@@ -206,11 +206,17 @@ impl Rewriter {
                 self.finish(Op::Reshape { shape }, &[y], out)
             }
             ReduceFn::Min => {
-                let dtype = self.dtype(x);
-                let inverse = Op::Unary(if dtype == DType::Bool { UnaryFn::Not } else { UnaryFn::Neg });
-                let y = self.emit(inverse.clone(), &[x], dtype, &from)?;
+                let truth = self.dtype(x) == DType::Bool;
+                let dtype = if truth { DType::I64 } else { self.dtype(x) };
+                let x = if truth { self.emit(Op::Cast { to: dtype }, &[x], dtype, &from)? } else { x };
+                let negative = Op::Unary(UnaryFn::Neg);
+                let y = self.emit(negative.clone(), &[x], dtype, &from)?;
                 let y = self.emit(op(ReduceFn::Max, keepdims), &[y], dtype, &shape)?;
-                self.finish(inverse, &[y], out)
+                if !truth {
+                    return self.finish(negative, &[y], out);
+                }
+                let y = self.emit(negative, &[y], dtype, &shape)?;
+                self.finish(Op::Cast { to: DType::Bool }, &[y], out)
             }
             ReduceFn::Prod => self.product(node, axes, x, out),
             ReduceFn::Sum | ReduceFn::Mean | ReduceFn::Max => self.push(node),

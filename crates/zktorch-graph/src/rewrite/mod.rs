@@ -193,6 +193,7 @@ impl Rewriter {
         if let (Some(last), Some(cols)) = (shape.last_mut(), w_shape.last()) {
             *last = *cols;
         }
-        self.emit(Op::MatMul, &[x, w], DType::F32, &shape)
+        let dtype = self.dtype(x);
+        self.emit(Op::MatMul, &[x, w], dtype, &shape)
     }
 }

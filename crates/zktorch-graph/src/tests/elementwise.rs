@@ -180,3 +180,50 @@ fn integers_divide_and_combine_bits() {
     let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&model, &inputs);
 }
+
+#[test]
+fn integers_of_32_bits_divide_by_large_powers() {
+    let mut net = Net::default();
+    let a = net.typed_input("a", &[3], DType::I64);
+    let by = net.constant(Tensor::i64(vec![3], vec![1 << 31; 3]).unwrap());
+    let rest = net.op(Op::Binary(BinaryFn::Mod), &[a, by]);
+    let down = net.op(Op::Binary(BinaryFn::Sub), &[a, rest]);
+    let y = net.op(Op::Binary(BinaryFn::Div), &[down, by]);
+    for id in [rest, y] {
+        net.output(id);
+    }
+    let power = net.constant(Tensor::i64(vec![], vec![8]).unwrap());
+    let y = net.op(Op::Binary(BinaryFn::Pow), &[a, power]);
+    net.output(y);
+    // Small numbers whose results are large, and large ones.
+    let inputs = [vec![-8, 4, -1], vec![-13, 14, 2]].map(|v| vec![Tensor::i64(vec![3], v).unwrap()]);
+    let model = verify(&net, &inputs, 0.0);
+    wrong_cells_are_caught(&model, &inputs[0]);
+    let wide = vec![Tensor::i64(vec![3], vec![-1, 8, -(1 << 31)]).unwrap()];
+    let mut net = Net::default();
+    let a = net.typed_input("a", &[3], DType::I64);
+    let by = net.constant(Tensor::i64(vec![3], vec![1 << 31; 3]).unwrap());
+    for f in [BinaryFn::Mod, BinaryFn::Div] {
+        let y = net.op(Op::Binary(f), &[a, by]);
+        net.output(y);
+    }
+    let model = verify(&net, std::slice::from_ref(&wide), 0.0);
+    wrong_cells_are_caught(&model, &wide);
+}
+
+#[test]
+fn sums_along_an_axis_and_minima_keep_the_type() {
+    let mut net = Net::default();
+    let a = net.typed_input("a", &[2, 3], DType::I64);
+    let b = net.typed_input("b", &[2, 3], DType::Bool);
+    let y = net.op(Op::CumSum { axis: 0, exclusive: false, reverse: true }, &[a]);
+    let z = net.op(Op::Reduce { function: zktorch_float::ReduceFn::Min, axes: vec![1], keepdims: false }, &[b]);
+    for id in [y, z] {
+        net.output(id);
+    }
+    let a = Tensor::i64(vec![2, 3], vec![1, -2, 3, 4, 5, -6]).unwrap();
+    let b = Tensor::bool(vec![2, 3], vec![true, true, true, false, true, true]).unwrap();
+    let inputs = vec![a, b];
+    let model = verify(&net, std::slice::from_ref(&inputs), 0.0);
+    wrong_cells_are_caught(&model, &inputs);
+}

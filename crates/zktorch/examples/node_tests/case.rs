@@ -210,7 +210,7 @@ fn attempt(
     audit(program).map_err(|e| at("audit")(e.to_string().into()))?;
     check(program, &compiled.built.parameters, &result.witness).map_err(|e| at("check")(e.to_string().into()))?;
     outcome.cells = compiled.report.nodes.iter().map(|n| n.cells).sum();
-    outcome.lookups = compiled.report.nodes.iter().map(|n| n.lookups).sum();
+    outcome.lookups = compiled.report.lookups;
     if let Some(srs) = srs {
         // The same widths without tables that would cost more than a small case; a cosine above 1 keeps activations from becoming narrower.
         let options = CompileOptions { adapt: true, adapt_cosine: 1_000_001, ..CompileOptions::default() };
