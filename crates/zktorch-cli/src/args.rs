@@ -77,6 +77,16 @@ pub enum Command {
         in graph order, or {\"input_data\": {\"name\": [1.0, 2.0, …]}}."
     )]
     Prove(Prove),
+    /// Proves how many predictions of a hidden model are correct on a labelled set.
+    #[command(
+        long_about = "Runs a model that was compiled with --metric top1 on a labelled set and proves how many of its predictions are the labels. The proof shows the count, \
+        not the predictions: `zktorch verify` prints \"N of M correct\".\n\n\
+        Public inputs and labels (the default) are listed in the proof file, which grows by them: they are the set that the count is about. Of a private or committed set \
+        only the count is shown; it then says that there is such a set, not that it is a fair one.\n\n\
+        A prediction is the class of the largest score of the integer model, the first of equal ones. \
+        The set is proved in one batch if the memory allows it, otherwise in several, each with its own count: they add up."
+    )]
+    ProveMetric(ProveMetric),
     /// Folds accumulators (prove --accumulator) into one proof.
     #[command(
         long_about = "Folds accumulators of one model (zktorch prove --accumulator) and proves all their inferences in one proof.\n\n\
@@ -201,8 +211,18 @@ pub struct Compile {
     #[arg(long, value_enum, default_value_t = Visibility::Public, value_name = "V")]
     pub input_visibility: Visibility,
     /// Who learns the outputs.
-    #[arg(long, value_enum, default_value_t = Visibility::Public, value_name = "V")]
+    #[arg(long, value_enum, default_value_t = Visibility::Public, value_name = "V", conflicts_with = "metric")]
     pub output_visibility: Visibility,
+    /// Count correct predictions instead of giving outputs, for prove-metric. The model gets one more input, "label", as visible as the others.
+    #[arg(long, value_enum, value_name = "METRIC")]
+    pub metric: Option<Metric>,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Metric {
+    /// Rows of the first output whose largest score is at the label's place.
+    Top1,
 }
 
 /// Arguments of `setup`.
@@ -264,6 +284,41 @@ pub struct Prove {
     /// Also (or only) write an accumulator: the proof before its last step, which `zktorch accumulate` folds with others. It is as secret as the weights.
     #[arg(long, value_name = "ACC")]
     pub accumulator: Option<PathBuf>,
+    /// How inferences are split.
+    #[command(flatten)]
+    pub split: Split,
+    /// A file with a secret of at least 16 random bytes. Proofs of one model made with the same secret show the same commitment for the same committed
+    /// tensor, so that they can be linked; without it every proof shows another one.
+    #[arg(long, value_name = "SECRET", conflicts_with_all = ["inputs", "accumulator", "batch", "segments", "memory"])]
+    pub link: Option<PathBuf>,
+}
+
+/// Arguments of `prove-metric`.
+#[derive(Debug, Args)]
+pub struct ProveMetric {
+    /// The model, compiled with --metric.
+    #[arg(value_name = "MODEL.zkt")]
+    pub model: PathBuf,
+    /// The proving key.
+    #[arg(long, value_name = "PK")]
+    pub pk: PathBuf,
+    /// The inputs: a folder of files, or a file whose tensors have the inferences as an additional outermost axis.
+    #[arg(long, value_name = "PATH")]
+    pub inputs: PathBuf,
+    /// The labels: one array of integers (.npy, .npz, JSON), in the order of the inputs; in a file with more arrays, the one named "label".
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// Where to write the proof.
+    #[arg(short, long, value_name = "PROOF")]
+    pub output: PathBuf,
+    /// How inferences are split.
+    #[command(flatten)]
+    pub split: Split,
+}
+
+/// How inferences are split into batches and segments.
+#[derive(Debug, Args, Clone, Copy)]
+pub struct Split {
     /// Inferences that are proved side by side in one piece; by default as many as pay.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub batch: Option<u32>,
@@ -273,10 +328,6 @@ pub struct Prove {
     /// Memory that the prover may use, for example 6GiB: chooses the number of segments.
     #[arg(long, value_name = "SIZE", value_parser = memory_size, conflicts_with = "segments")]
     pub memory: Option<u64>,
-    /// A file with a secret of at least 16 random bytes. Proofs of one model made with the same secret show the same commitment for the same committed
-    /// tensor, so that they can be linked; without it every proof shows another one.
-    #[arg(long, value_name = "SECRET", conflicts_with_all = ["inputs", "accumulator", "batch", "segments", "memory"])]
-    pub link: Option<PathBuf>,
 }
 
 /// Number of segments.

@@ -1,6 +1,7 @@
 //! Errors: what went wrong, a stable code, and what to do about it.
 
 use crate::container::Kind;
+use crate::metric::MetricError;
 use std::path::PathBuf;
 use zktorch_float::EvalError;
 use zktorch_graph::{CompileError, RunError};
@@ -267,6 +268,9 @@ pub enum Error {
         /// Segments that the model was cut into.
         segments: usize,
     },
+    /// A metric that cannot be computed or proved.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
     /// Files that do not belong together.
     #[error("{0}")]
     Mismatch(String),
@@ -309,6 +313,12 @@ impl Error {
             Self::Derive(_) => "E0406",
             Self::Memory { .. } => "E0407",
             Self::Accumulator(_) => "E0612",
+            Self::Metric(e) => match e {
+                MetricError::Scores { .. } | MetricError::Name { .. } => "E0206",
+                MetricError::None | MetricError::Visible { .. } => "E0705",
+                MetricError::Count { .. } | MetricError::Range { .. } => "E0706",
+                MetricError::Single => "E0707",
+            },
             Self::Mismatch(_) => "E0611",
             Self::Srs { .. } => "E0620",
         }
@@ -364,6 +374,16 @@ impl Error {
             Self::Derive(_) => "prove the inferences one by one: --batch 1 --segments 1",
             Self::Memory { .. } => "allow more memory, or fewer inferences in a batch: --batch 1",
             Self::Accumulator(_) => "make it again: run the task that it is the result of",
+            Self::Metric(e) => match e {
+                MetricError::Scores { .. } => "export the model with its scores (logits or probabilities) as the first output",
+                MetricError::Name { .. } => "rename the tensor in the model",
+                MetricError::None | MetricError::Visible { .. } => {
+                    "compile the model for it: zktorch compile MODEL.onnx --metric top1 -o MODEL.zkt; keys are made for it with zktorch setup"
+                }
+                MetricError::Count { .. } => "give one label per prediction, in the order of the inputs, as one array of integers",
+                MetricError::Range { .. } => "labels are positions of classes in the model's first output, counted from 0",
+                MetricError::Single => "leave out --batch, or choose one that leaves no inference alone",
+            },
             Self::Mismatch(_) => "`zktorch inspect FILE` says which model a file belongs to",
             Self::Srs { .. } => {
                 "generate one with `zktorch srs generate --size-log2 N -o FILE`, or import a ceremony with `zktorch srs import FILE.ptau -o FILE`"

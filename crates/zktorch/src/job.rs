@@ -117,6 +117,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Powers that the reference string needs.
+    pub fn srs_size(&self) -> usize {
+        self.srs_size
+    }
+
     /// Number of batches.
     pub fn batches(&self) -> usize {
         self.parts.len()

@@ -2,6 +2,7 @@
 
 use crate::container::{self, Kind, Parts};
 use crate::error::{Error, FileError, InputError};
+use crate::metric::{self, Metric};
 use crate::tensors::{self, TensorSpec};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -63,11 +64,16 @@ pub struct Options {
     pub calibration: Vec<PathBuf>,
     /// Visibility of all inputs.
     pub inputs: Visibility,
-    /// Visibility of all outputs.
+    /// Visibility of all outputs; with a metric, its count is public and everything else private.
     pub outputs: Visibility,
     /// Signed width of weights in bits, 4 to 16; 16 if absent.
     pub weight_bits: Option<u32>,
+    /// Count correct predictions instead of giving outputs.
+    pub metric: Option<Metric>,
 }
+
+/// A graph, samples of its inputs, and how to compile it.
+type Task<'a> = (Cow<'a, Graph>, Cow<'a, [Vec<Tensor>]>, CompileOptions);
 
 /// Most samples that calibration runs; more make no difference to ranges.
 const MAX_SAMPLES: usize = 256;
@@ -158,41 +164,56 @@ impl OnnxModel {
     /// Compiles the model with the scales that `samples` ask for; with none, random inputs are used.
     ///
     /// # Errors
-    /// [`Error::Compile`].
+    /// [`Error::Compile`], or [`Error::Metric`] for a model that the metric does not apply to.
     pub fn compile_on(&self, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
-        let compiled = zktorch_graph::compile(&self.graph, samples, &self.compile_options(options))?;
-        Model::new(compiled, self.operators().into_iter().collect())
+        let (graph, samples, options) = self.task(samples, options)?;
+        Model::new(zktorch_graph::compile(&graph, &samples, &options)?, self.operators().into_iter().collect())
     }
 
     /// Like [`OnnxModel::compile_on`]; the integers of large weights go to `store` one by one, for models larger than memory.
     ///
     /// # Errors
-    /// [`Error::Compile`].
+    /// As [`OnnxModel::compile_on`].
     pub fn compile_into(&self, store: &dyn WeightStore, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
-        let compiled = zktorch_graph::compile_into(store, &self.graph, samples, &self.compile_options(options))?;
-        Model::new(compiled, self.operators().into_iter().collect())
+        let (graph, samples, options) = self.task(samples, options)?;
+        Model::new(zktorch_graph::compile_into(store, &graph, &samples, &options)?, self.operators().into_iter().collect())
     }
 
-    fn compile_options(&self, options: &Options) -> CompileOptions {
-        let defaults = CompileOptions::default();
-        let source = self.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        CompileOptions {
-            inputs: vec![options.inputs; self.graph.inputs.len()],
-            outputs: vec![options.outputs; self.graph.outputs.len()],
-            source,
-            weight_bits: options.weight_bits.unwrap_or(defaults.weight_bits),
-            ..defaults
-        }
+    /// What is compiled, on what, and how: this graph, or the one with the metric.
+    fn task<'a>(&'a self, samples: &'a [Vec<Tensor>], options: &Options) -> Result<Task<'a>, Error> {
+        let mut task = match options.metric {
+            None => (Cow::Borrowed(&self.graph), Cow::Borrowed(samples), CompileOptions::default()),
+            Some(metric) => {
+                let graph = metric.append(&self.graph)?;
+                let label = graph.inputs.last().map(|&id| metric::any_label(&graph.value(id).shape));
+                let samples = samples.iter().map(|s| s.iter().cloned().chain(label.clone()).collect()).collect();
+                (Cow::Owned(graph), Cow::Owned(samples), CompileOptions::default())
+            }
+        };
+        let (graph, _, compile) = &mut task;
+        compile.inputs = vec![options.inputs; graph.inputs.len()];
+        compile.outputs = match options.metric {
+            None => vec![options.outputs; graph.outputs.len()],
+            // The scores stay an output, hidden: the integers are chosen by how close they are to the float scores.
+            Some(_) => vec![Visibility::Private, Visibility::Public],
+        };
+        compile.source = self.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        compile.weight_bits = options.weight_bits.unwrap_or(compile.weight_bits);
+        Ok(task)
     }
 
-    /// Fidelity of a compiled model to this one on `samples`, per output; nothing without samples.
+    /// Fidelity of a compiled model to this one on `samples` (without labels), per output that both have; nothing without samples.
     ///
     /// # Errors
     /// A sample that one of both cannot be run on.
     pub fn fidelity(&self, model: &Model, samples: &[Vec<Tensor>]) -> Result<Vec<Fidelity>, Error> {
         let mut worst: Vec<Fidelity> = Vec::new();
+        let label = model.compiled.inputs.last().filter(|_| model.has_metric()).map(|l| metric::any_label(&l.shape));
         for inputs in samples {
-            let got = model.fidelity(&self.run(inputs)?, &model.run(inputs)?.outputs);
+            let labelled: Vec<Tensor> = inputs.iter().cloned().chain(label.clone()).collect();
+            let scores = &model.run(&labelled)?.outputs;
+            let common = if model.has_metric() { &scores[..1] } else { scores };
+            let got = model.fidelity(&self.run(inputs)?, common);
             if worst.is_empty() {
                 worst = got;
                 continue;
@@ -408,23 +429,7 @@ impl Model {
     /// # Errors
     /// As [`Model::read_inputs`], and a folder without files.
     pub fn read_many(&self, path: &Path) -> Result<Vec<Vec<Tensor>>, InputError> {
-        let specs = self.inputs();
-        if !path.is_dir() {
-            return tensors::bind_samples(path, &specs, tensors::read_entries(path)?, usize::MAX);
-        }
-        let unreadable = |reason: String| InputError::Format { file: path.to_path_buf(), reason };
-        let mut files: Vec<PathBuf> = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(|e| unreadable(format!("cannot be read: {e}")))? {
-            let file = entry.map_err(|e| unreadable(format!("cannot be read: {e}")))?.path();
-            if file.extension().is_some_and(|e| ["npz", "npy", "json"].iter().any(|k| e.eq_ignore_ascii_case(k))) {
-                files.push(file);
-            }
-        }
-        files.sort();
-        if files.is_empty() {
-            return Err(unreadable("the folder has no .npz, .npy or .json file".to_owned()));
-        }
-        files.iter().map(|file| self.read_inputs(file)).collect()
+        read_many_of(path, &self.inputs())
     }
 
     /// Runs the integers: exactly what a proof proves.
@@ -447,6 +452,26 @@ impl Model {
     pub fn required_srs_size(&self) -> Result<usize, Error> {
         zktorch_protocol::required_srs_size(&self.compiled.built.program).map_err(Error::Program)
     }
+}
+
+/// [`Model::read_many`] for a model with the given inputs.
+pub(crate) fn read_many_of(path: &Path, specs: &[TensorSpec]) -> Result<Vec<Vec<Tensor>>, InputError> {
+    if !path.is_dir() {
+        return tensors::bind_samples(path, specs, tensors::read_entries(path)?, usize::MAX);
+    }
+    let unreadable = |reason: String| InputError::Format { file: path.to_path_buf(), reason };
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|e| unreadable(format!("cannot be read: {e}")))? {
+        let file = entry.map_err(|e| unreadable(format!("cannot be read: {e}")))?.path();
+        if file.extension().is_some_and(|e| ["npz", "npy", "json"].iter().any(|k| e.eq_ignore_ascii_case(k))) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(unreadable("the folder has no .npz, .npy or .json file".to_owned()));
+    }
+    files.iter().map(|file| tensors::bind(file, specs, tensors::read_entries(file)?)).collect()
 }
 
 fn spec_of(info: &zktorch_graph::IoInfo) -> TensorSpec {

@@ -258,6 +258,14 @@ impl Proof {
         Ok(proof)
     }
 
+    /// The same proof with other public values: `change` gets the public tensors of each batch.
+    #[cfg(test)]
+    pub(crate) fn altered(&self, change: impl Fn(&mut Vec<Vec<i64>>)) -> Proof {
+        let mut proof = self.clone();
+        proof.runs.iter_mut().for_each(|r| change(&mut r.publics));
+        proof
+    }
+
     /// The same proof with another model's id on it.
     #[cfg(test)]
     pub(crate) fn relabelled(&self, model: ModelId) -> Proof {

@@ -34,7 +34,7 @@ fn input() -> Vec<Tensor> {
     vec![Tensor::f32(vec![1, 4], vec![1.0, -0.5, 0.25, 2.0]).unwrap()]
 }
 
-fn srs(model: &Model) -> ReferenceString {
+pub(crate) fn srs(model: &Model) -> ReferenceString {
     ReferenceString::generate(model.required_srs_size().unwrap().trailing_zeros())
 }
 

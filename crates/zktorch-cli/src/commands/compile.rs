@@ -17,6 +17,7 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
         calibration: args.calibrate.clone(),
         inputs: args.input_visibility.into(),
         outputs: args.output_visibility.into(),
+        metric: args.metric.map(Into::into),
         ..Options::default()
     };
     ui.phase("calibrating and compiling");
@@ -51,9 +52,10 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
         "fidelity": fidelity_json(&fidelity),
         "warnings": report.warnings,
     }));
-    for (specs, visibility, what) in [(model.inputs(), options.inputs, "input"), (model.outputs(), options.outputs, "output")] {
-        for spec in &specs {
-            ui.line(format!("{} {what} {}", visibility_name(visibility), spec_text(spec)));
+    let compiled = model.compiled();
+    for (specs, infos, what) in [(model.inputs(), &compiled.inputs, "input"), (model.outputs(), &compiled.outputs, "output")] {
+        for (spec, info) in specs.iter().zip(infos) {
+            ui.line(format!("{} {what} {}", visibility_name(info.visibility), spec_text(spec)));
         }
     }
     ui.line(format!("{} parameters (private), {} cells, {} lookups", count(report.parameters), count(report.cells), count(report.lookups)));

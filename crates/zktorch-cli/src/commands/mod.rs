@@ -6,12 +6,13 @@ mod compile;
 mod demo;
 mod inspect;
 mod prove;
+mod prove_metric;
 mod run;
 mod setup;
 mod srs;
 mod verify;
 
-use crate::args::{Cli, Command, Dim, Visibility};
+use crate::args::{Cli, Command, Dim, Metric, Visibility};
 use crate::ui::Ui;
 use crate::{Failure, Outcome, bench};
 use clap::CommandFactory as _;
@@ -28,6 +29,7 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Command::Setup(args) => setup::setup(&args, ui),
         Command::Run(args) => run::run(&args, ui),
         Command::Prove(args) => prove::prove(&args, ui),
+        Command::ProveMetric(args) => prove_metric::prove_metric(&args, ui),
         Command::Accumulate(args) => accumulate::accumulate(&args, ui),
         Command::Verify(args) => verify::verify(&args, ui),
         Command::Inspect(args) => inspect::inspect(&args, ui),
@@ -54,6 +56,14 @@ impl From<Visibility> for zktorch::Visibility {
             Visibility::Public => zktorch::Visibility::Public,
             Visibility::Private => zktorch::Visibility::Private,
             Visibility::Committed => zktorch::Visibility::Committed,
+        }
+    }
+}
+
+impl From<Metric> for zktorch::Metric {
+    fn from(m: Metric) -> Self {
+        match m {
+            Metric::Top1 => zktorch::Metric::Top1,
         }
     }
 }

@@ -3,7 +3,7 @@ use crate::args;
 use crate::process::{available_bytes, peak_rss_bytes};
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
 use zktorch::{JobOptions, Model, Plan, ProvingKey, container};
@@ -15,7 +15,7 @@ pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     }
     match (&args.input, &args.output) {
         (Some(input), Some(output))
-            if args.accumulator.is_none() && args.batch.is_none() && args.segments.is_none() && args.memory.is_none() =>
+            if args.accumulator.is_none() && args.split.batch.is_none() && args.split.segments.is_none() && args.split.memory.is_none() =>
         {
             prove_one(args, input, output, ui)
         }
@@ -53,6 +53,21 @@ fn prove_one(args: &args::Prove, input: &Path, output: &Path, ui: &Ui) -> Result
     Ok(Outcome::Done)
 }
 
+/// What the flags ask for.
+pub fn job_options(split: &args::Split) -> JobOptions {
+    let (segments, memory) = match split.segments {
+        Some(args::Segments::Count(n)) => (Some(n), None),
+        Some(args::Segments::Auto) => (None, available_bytes()),
+        None => (None, split.memory),
+    };
+    JobOptions { batch: split.batch.map(|b| b as usize), segments, memory }
+}
+
+/// The batches of a plan.
+pub fn layouts_json(plan: &Plan) -> Value {
+    plan.layouts().map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect()
+}
+
 /// Many inferences, or segments, or both.
 fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
@@ -63,14 +78,8 @@ fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
         (None, None) => Vec::new(),
     };
     let key = ProvingKey::read(&args.pk)?;
-    let (segments, memory) = match args.segments {
-        Some(args::Segments::Count(n)) => (Some(n), None),
-        Some(args::Segments::Auto) => (None, available_bytes()),
-        None => (None, args.memory),
-    };
-    let options = JobOptions { batch: args.batch.map(|b| b as usize), segments, memory };
     let began = Instant::now();
-    let plan = Plan::new(&model, inputs.len(), &[], &options)?;
+    let plan = Plan::new(&model, inputs.len(), &[], &job_options(&args.split))?;
     let leaves = plan.leaves();
     ui.bar("proving and folding", (2 * leaves).saturating_sub(1) as u64);
     let bar = ui.counter();
@@ -81,11 +90,10 @@ fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     let elapsed = began.elapsed().as_secs_f64();
     ui.finish();
     let peak = peak_rss_bytes();
-    let layouts: Vec<_> = plan.layouts().map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect();
     ui.result(&json!({
         "inferences": inputs.len(),
         "leaves": leaves,
-        "batches": layouts,
+        "batches": layouts_json(&plan),
         "proof_bytes": proof_bytes,
         "accumulator_bytes": accumulator_bytes,
         "prove_seconds": elapsed,

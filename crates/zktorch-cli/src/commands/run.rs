@@ -46,7 +46,10 @@ pub fn run(args: &args::Run, ui: &Ui) -> Result<Outcome, Failure> {
 fn reference(path: &Path, model: &Model, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
     if path.extension().is_some_and(|e| e == "onnx") {
         let onnx = OnnxModel::read_like(path, &model.inputs())?;
-        return Ok(onnx.run(inputs)?);
+        let mut outputs = onnx.run(model.unlabelled(inputs))?;
+        // A metric has the first output as its scores.
+        outputs.truncate(if model.has_metric() { 1 } else { outputs.len() });
+        return Ok(outputs);
     }
     Ok(tensors::bind(path, &model.outputs(), tensors::read_entries(path)?)?)
 }

@@ -23,7 +23,11 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
     let elapsed = began.elapsed().as_secs_f64();
     match result {
         Ok(statements) => {
-            ui.result(&accepted_json(&statements, &key, elapsed));
+            let mut accepted = accepted_json(&statements, &key, elapsed);
+            if let Some(score) = zktorch::score(key.info(), &statements) {
+                accepted["metric"] = super::prove_metric::score_json(score);
+            }
+            ui.result(&accepted);
             for (k, statement) in statements.iter().enumerate() {
                 if statements.len() > 1 {
                     ui.line(format!("{} of {}:", k + 1, statements.len()));
@@ -31,6 +35,9 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
                 for line in statement_lines(statement, &key) {
                     ui.line(line);
                 }
+            }
+            if let Some(score) = zktorch::score(key.info(), &statements) {
+                ui.line(super::prove_metric::score_text(score));
             }
             if args.ranges.is_some() {
                 ui.line("the committed weights are integers within the bounds that the key declares");

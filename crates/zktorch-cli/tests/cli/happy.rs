@@ -200,6 +200,7 @@ fn help_teaches_and_completions_are_made() {
         "setup",
         "run",
         "prove",
+        "prove-metric",
         "verify",
         "inspect",
         "srs",

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod happy;
+mod metric;
 mod rejection;
 
 use serde_json::Value;
