@@ -156,9 +156,9 @@ fn files_that_are_damaged() {
         world.write("bad", &bad);
         world.refuses(line, "E0609", "corrupt");
         bad = good.clone();
-        bad[12] = 2;
+        bad[12] = 9;
         world.write("bad", &bad);
-        world.refuses(line, "E0606", "format version 2");
+        world.refuses(line, "E0606", "format version 9");
     }
 }
 
