@@ -9,7 +9,7 @@ use super::draft::{Draft, Padding};
 use crate::audit::{is_small, largest_sums};
 use crate::cover::Cover;
 use crate::program::Program;
-use crate::relation::{Identity, Lookup, Term};
+use crate::relation::{Factor, Identity, Lookup, Term};
 use crate::validate::MAX_CELLS;
 use crate::view::{Axis, Source, View};
 
@@ -30,8 +30,9 @@ fn is_summed(view: &View, summed: &[bool]) -> bool {
 }
 
 /// Checks that every public tensor to be summed is a sum in the first place: each identity that reads it says `terms = ± public`, and all other
-/// cells of that identity are cells of identities before it. So the identity defines the tensor and nothing else, and adding it up over the
-/// inferences loses nothing but the addends. Nor may the sums over `count` inferences wrap around the field.
+/// cells of that identity are cells of identities before it. Each index of the identity has values of the tensor of its own, which nothing else reads.
+/// So the identity defines the tensor and nothing else, and adding it up over the inferences loses nothing but the addends and their range. Nor may the sums
+/// over `count` inferences wrap around the field.
 pub(super) fn check_sums(program: &Program, count: usize, summed: &[bool]) -> Result<(), DeriveError> {
     if !summed.contains(&true) {
         return Ok(());
@@ -41,12 +42,22 @@ pub(super) fn check_sums(program: &Program, count: usize, summed: &[bool]) -> Re
         return refuse(&l.name, "it looks the tensor up");
     }
     let mut known = Known::new(program)?;
+    let mut defined = vec![Cover::Empty; program.publics.len()];
     let largest_sum = largest_sums(program);
     for identity in &program.identities {
         if reads_summed(identity, summed) {
             for term in identity.terms.iter().filter(|t| t.factors.iter().any(|f| is_summed(&f.view, summed))) {
                 if term.factors.len() != 1 || term.coeff.abs() != 1 {
                     return refuse(&identity.name, "the tensor is multiplied");
+                }
+                // Two equations for one value would become one equation for two sums.
+                let Factor { view, letters } = &term.factors[0];
+                let own = (0..identity.outputs).all(|l| identity.sizes[l] == 1 || letters.contains(&(l as u8)));
+                let Source::Public(p) = view.source else { continue };
+                let cover = &mut defined[p.0 as usize];
+                let len = program.source_len(view.source).unwrap_or(0);
+                if !own || !is_injective(view) || cover.add(view, len) != view.len() {
+                    return refuse(&identity.name, "a value is defined more than once");
                 }
             }
             if !views_of(identity).all(|v| known.contains(v)) {
@@ -60,6 +71,18 @@ pub(super) fn check_sums(program: &Program, count: usize, summed: &[bool]) -> Re
         views_of(identity).for_each(|v| known.add(v));
     }
     Ok(())
+}
+
+/// Whether no two indices of a view read one cell. Some views of which this is true are taken for others.
+fn is_injective(view: &View) -> bool {
+    let mut axes: Vec<&Axis> = view.axes.iter().filter(|a| a.size > 1).collect();
+    axes.sort_by_key(|a| a.stride);
+    let mut extent = 1;
+    axes.into_iter().all(|a| {
+        let apart = a.stride >= extent;
+        extent += (a.size - 1) * a.stride;
+        apart
+    })
 }
 
 /// Cells that identities before the current one read, or that a table gives for such cells.

@@ -266,6 +266,40 @@ fn what_is_no_sum_is_not_summed() {
 }
 
 #[test]
+fn a_value_that_is_defined_twice_is_not_summed() {
+    // `x = out` and `y = out` say that x and y are equal in each inference; their sums may be equal although x and y are not.
+    let start = || {
+        let mut b = Builder::new();
+        let range = b.range_table(0, 8);
+        let x = b.column_cells(range, &[2, 2]).swap_remove(0);
+        b.assign("use", &[2, 2], 2, vec![Term::linear(1, x.clone(), &[0, 1])], 0, 255);
+        (b, x)
+    };
+    let refused = |b: Builder| {
+        let error = batch(&b.finish(None).program, 2, &[PublicId(0)]).expect_err("no sum");
+        assert_eq!(error, DeriveError::Sum { name: "again".into(), reason: "a value is defined more than once" });
+    };
+    let equal = |x: View, out: View, letters: &[u8]| vec![Term::linear(1, x, &[0, 1]), Term::linear(-1, out, letters)];
+    // By two identities, one of which reads it in another order.
+    let (mut b, x) = start();
+    let out = b.public("out", &[2, 2], 0, 255);
+    b.identity("out", &[2, 2], 2, equal(x.clone(), out.clone(), &[0, 1]));
+    b.identity("again", &[2, 2], 2, equal(x, out, &[1, 0]));
+    refused(b);
+    // By one identity that repeats it.
+    let (mut b, x) = start();
+    let out = b.public("out", &[2], 0, 255);
+    b.identity("again", &[2, 2], 2, equal(x, out, &[1]));
+    refused(b);
+    // Through a view that repeats it.
+    let (mut b, x) = start();
+    let out = b.public("out", &[3], 0, 255);
+    let windows = View { axes: vec![Axis { size: 2, stride: 1 }, Axis { size: 2, stride: 1 }], ..out };
+    b.identity("again", &[2, 2], 2, equal(x, windows, &[0, 1]));
+    refused(b);
+}
+
+#[test]
 fn numbers_that_do_not_fit_are_errors() {
     let (built, inferences) = sample_inferences(2);
     let p = &built.program;
