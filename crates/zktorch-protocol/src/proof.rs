@@ -438,7 +438,8 @@ mod prover {
         Ok(party.proof)
     }
 
-    fn accumulate_with<R: RngCore + CryptoRng>(
+    /// [`accumulate`] with a party of the caller.
+    pub(crate) fn accumulate_with<R: RngCore + CryptoRng>(
         party: &mut Prover<'_, R>,
         pk: &ProvingKey,
         key: &VerifyingKey,
@@ -499,7 +500,7 @@ mod prover {
     }
 }
 
-#[cfg(test)]
-pub(crate) use prover::prove_with;
 #[cfg(feature = "prover")]
 pub use prover::{Blinding, ProveError, accumulate, check_accumulator, prove};
+#[cfg(test)]
+pub(crate) use prover::{accumulate_with, prove_with};

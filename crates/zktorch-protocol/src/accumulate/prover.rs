@@ -190,7 +190,7 @@ impl Accumulator {
     }
 
     /// The public part: the messages of the leaves and the folds, as they stand in a proof.
-    pub(crate) fn messages(&self) -> Vec<u8> {
+    pub fn messages(&self) -> Vec<u8> {
         let mut out = self.leaves.concat();
         for fold in &self.folds {
             out.extend(fold.before.to_le_bytes());
@@ -210,12 +210,7 @@ impl Accumulator {
         expect(self.claim.poly.len() == 1 << self.claim.bits && srs.g1.len() >= self.claim.poly.len(), "vector")?;
         let rows = self.wires.len() / ROW;
         expect(rows == total.form.rows() && self.blinders.len() == rows, "number of rows")?;
-        // Rows, at random weights that the maker of the accumulator could not foresee: they depend on all its secrets.
-        let mut transcript = Transcript::new();
-        for x in self.wires.iter().chain(&self.blinders) {
-            transcript.absorb_scalar(b"secret", x);
-        }
-        let weights = transcript.challenges(b"row weight", rows);
+        let weights = self.row_weights(&total.digest);
         let mut terms: Vec<(Fr, G1Affine)> = Vec::new();
         for (weight, commitments) in &total.rows {
             terms.extend(commitments.iter().zip(&weights).map(|(c, w)| (*weight * w, *c)));
@@ -237,6 +232,16 @@ impl Accumulator {
         expect(table == self.claim.table, "kernel")?;
         let inner: Fr = table.par_chunks(1 << 12).zip(self.claim.poly.par_chunks(1 << 12)).map(|(k, p)| dot(k, p)).sum();
         expect(inner == self.claim.value, "claim's value")
+    }
+
+    /// Random weights of the rows that the maker of the accumulator could not foresee: they depend on all secrets and, by the digest, on all commitments.
+    pub(crate) fn row_weights(&self, digest: &Digest) -> Vec<Fr> {
+        let mut transcript = Transcript::new();
+        transcript.absorb_bytes(b"checked accumulator", digest);
+        for x in self.wires.iter().chain(&self.blinders) {
+            transcript.absorb_scalar(b"secret", x);
+        }
+        transcript.challenges(b"row weight", self.blinders.len())
     }
 
     /// The canonical encoding: counts are u64 little-endian, lists begin with their count.

@@ -1,12 +1,16 @@
 //! Accumulators, honest and not.
 
 use super::*;
+use crate::circuit::ROW;
+use crate::party::Prover;
+use crate::proof::accumulate_with;
 use crate::tests::{keys, sample_in_rows};
 use crate::{
     Accumulator, AccumulatorError, Blinding, Import, ProvingKey, Statement, VerifyingKey, Witness, accumulate, check_accumulator,
     verify_all,
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use zktorch_algebra::msm::FixedBaseTable;
 use zktorch_algebra::{fr_from_bytes, fr_to_bytes, g1_from_bytes, g1_to_bytes};
 use zktorch_program::{Built, execute};
 
@@ -45,6 +49,15 @@ impl Setting {
     fn leaf(&self, k: usize, heap: &[i64], seed: u64) -> Accumulator {
         let witness = Witness { heap, parameters: &self.built.parameters };
         accumulate(&self.pk, &self.vk, &self.statement(k), witness, Blinding::Fresh, rng(seed), &mut |_| {}).unwrap()
+    }
+    /// A leaf by a prover that the hook has turned into a cheating one.
+    fn leaf_with(&self, k: usize, hook: impl FnOnce(&mut Prover<'_, ChaCha20Rng>)) -> Accumulator {
+        let bases = [&self.pk.srs.g1[..ROW], &[self.vk.pcs.h]].concat();
+        let table = FixedBaseTable::new(&bases, 8);
+        let mut party = Prover::new(Transcript::new(), &table, rng(20 + k as u64));
+        hook(&mut party);
+        let witness = Witness { heap: &self.runs[k].0, parameters: &self.built.parameters };
+        accumulate_with(&mut party, &self.pk, &self.vk, &self.statement(k), witness, Blinding::Fresh, &mut |_| {}).unwrap()
     }
     fn leaves(&self) -> Vec<Accumulator> {
         (0..self.runs.len()).map(|k| self.leaf(k, &self.runs[k].0, 10 + k as u64)).collect()
@@ -136,6 +149,64 @@ fn a_wrong_leaf_spoils_every_accumulator_that_it_is_folded_into() {
         let tree = balanced(&s, leaves);
         assert_eq!(s.check(&tree).unwrap_err(), AccumulatorError::Secrets { what: "error" });
         assert_eq!(s.verify(&s.decide(tree)).unwrap_err(), VerifyError::Circuit);
+    }
+}
+
+#[test]
+fn opposite_errors_of_two_leaves_do_not_cancel() {
+    // All leaves commit over the same generators; a fold weighs them by a challenge that is drawn after both.
+    let s = Setting::new(2);
+    let delta = s.pk.srs.g1[1];
+    for message in ["lookup top layer", "identity evaluations", "row evaluations", "heap row", "opening mask"] {
+        let leaf = |k: usize| {
+            s.leaf_with(k, |party| {
+                let mut first = true;
+                party.tamper_point = Some(Box::new(move |what, p| {
+                    if what == message && std::mem::take(&mut first) {
+                        *p = G1Affine::from(if k == 0 { delta + *p } else { -delta + *p });
+                    }
+                }));
+            })
+        };
+        let folded = s.fold(leaf(0), leaf(1), 5);
+        assert!(matches!(s.check(&folded), Err(AccumulatorError::Secrets { .. })), "{message}");
+        assert!(matches!(s.verify(&s.decide(folded)), Err(VerifyError::Opening(_))), "{message}");
+    }
+    let folded = s.fold(s.leaf_with(0, |_| {}), s.leaf_with(1, |_| {}), 5);
+    s.check(&folded).unwrap();
+    s.verify(&s.decide(folded)).unwrap();
+}
+
+#[test]
+fn two_decisions_of_one_accumulator_have_only_its_leaves_in_common() {
+    let s = Setting::new(2);
+    let folded = s.fold(s.leaf(0, &s.runs[0].0, 1), s.leaf(1, &s.runs[1].0, 2), 3);
+    let start = folded.messages().len();
+    let decide = |seed| folded.clone().decide(&s.pk.srs, s.vk.pcs.h, rng(seed));
+    let (a, b) = (decide(4), decide(5));
+    assert_eq!(a[..start], b[..start]);
+    let words = a[start..].as_chunks::<32>().0.iter().zip(b[start..].as_chunks::<32>().0);
+    assert_eq!(words.filter(|(a, b)| a == b).count(), 0);
+    s.verify(&a).unwrap();
+    s.verify(&b).unwrap();
+    // Its leaf in another fold.
+    let other = s.decide(s.fold(s.leaf(0, &s.runs[0].0, 1), s.leaf(1, &s.runs[1].0, 6), 7));
+    s.verify(&other).unwrap();
+}
+
+#[test]
+fn whoever_checks_an_accumulator_weighs_rows_by_secrets_and_commitments() {
+    // Otherwise errors of two rows of the last message could be chosen so that they cancel.
+    let s = Setting::new(1);
+    let leaf = s.leaf(0, &s.runs[0].0, 1);
+    let weights = leaf.row_weights(&leaf.digest());
+    assert_eq!(weights.len(), leaf.blinders.len());
+    let mut others = [leaf.clone(), leaf.clone(), leaf.clone()];
+    others[0].digest[5] ^= 1;
+    others[1].wires[9] += Fr::ONE;
+    others[2].blinders[0] += Fr::ONE;
+    for other in others {
+        assert!(other.row_weights(&other.digest()).iter().zip(&weights).all(|(a, b)| a != b));
     }
 }
 
