@@ -6,7 +6,7 @@ use crate::id::ModelId;
 use crate::keys::ProvingKey;
 use crate::model::Model;
 use crate::parts::{Layout, Parts};
-use crate::proof::{Proof, Run};
+use crate::proof::{MAX_LAYOUTS, Proof, Run, layouts};
 use crate::random;
 use rand_core::SeedableRng as _;
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,10 @@ fn derive(model: &Model, layout: &Layout) -> Result<Parts, Error> {
 }
 
 fn plan_batch(model: &Model, size: usize, summed: &[u32], options: &JobOptions) -> Result<Parts, Error> {
-    let layout = |segments: usize| Layout { inferences: size as u32, segments: segments as u32, summed: summed.to_vec() };
+    let mut summed = summed.to_vec();
+    summed.sort_unstable();
+    summed.dedup();
+    let layout = |segments: usize| Layout { inferences: size as u32, segments: segments as u32, summed: summed.clone() };
     let mut segments = options.segments.unwrap_or(1).max(1);
     let mut parts = derive(model, &layout(segments))?;
     let Some(memory) = options.memory else { return Ok(parts) };
@@ -204,7 +207,7 @@ impl JobSecret {
         JobSecret(bytes)
     }
 
-    /// From 32 bytes that nobody else knows and that were never used for other inputs.
+    /// From 32 bytes that nobody else knows. Leaves that are made with one secret show which of their rows are equal, and nothing else.
     pub fn from_bytes(bytes: [u8; 32]) -> JobSecret {
         JobSecret(bytes)
     }
@@ -214,32 +217,51 @@ impl JobSecret {
         &self.0
     }
 
-    fn hash(&self, purpose: &str, numbers: &[u64]) -> blake3::OutputReader {
+    fn hasher(&self, purpose: &str, numbers: &[u64]) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
         hasher.update(purpose.as_bytes());
         for n in numbers {
             hasher.update(&n.to_le_bytes());
         }
-        hasher.finalize_xof()
+        hasher
     }
 
-    /// A blinder of a row of a leaf's heap.
-    fn blinder(&self, leaf: usize, row: usize) -> Fr {
+    /// A blinder of a row of a leaf's heap. Content goes in, because one blinder for two contents would show their difference.
+    fn blinder(&self, leaf: usize, row: usize, cells: &[i64]) -> Fr {
+        let mut hasher = self.hasher("zktorch row blinder v2", &[leaf as u64, row as u64, cells.len() as u64]);
+        update(&mut hasher, cells);
         let mut bytes = [0u8; 64];
-        self.hash("zktorch row blinder v1", &[leaf as u64, row as u64]).fill(&mut bytes);
+        hasher.finalize_xof().fill(&mut bytes);
         fr_from_wide_bytes(&bytes)
     }
 
-    /// The generator for everything else in a task.
-    fn rng(&self, purpose: &str, numbers: &[u64]) -> rand_chacha::ChaCha20Rng {
-        let mut seed = [0u8; 32];
-        self.hash(purpose, numbers).fill(&mut seed);
-        rand_chacha::ChaCha20Rng::from_seed(seed)
+    /// The generator for everything else in a leaf. It depends on all that the leaf depends on: two leaves that shared a mask would show the difference of what it masks.
+    fn rng(&self, leaf: usize, model: &ModelId, parts: &Parts, segment: usize, witness: &Witness) -> rand_chacha::ChaCha20Rng {
+        let layout = parts.layout();
+        let numbers = [leaf as u64, layout.inferences.into(), layout.segments.into(), segment as u64, layout.summed.len() as u64];
+        let mut hasher = self.hasher("zktorch leaf v2", &numbers);
+        for p in &layout.summed {
+            hasher.update(&p.to_le_bytes());
+        }
+        hasher.update(model.as_bytes());
+        for cells in std::iter::once(&witness.heap).chain(&witness.publics) {
+            hasher.update(&(cells.len() as u64).to_le_bytes());
+            update(&mut hasher, cells);
+        }
+        rand_chacha::ChaCha20Rng::from_seed(*hasher.finalize().as_bytes())
     }
 }
 
-/// Proves one leaf: segment `segment` of batch `batch`. `witnesses` are those of the batch's inferences, in order. The result depends on the arguments alone: a job's secret must
-/// not be used for other inputs.
+/// Hashes cells, some at a time.
+fn update(hasher: &mut blake3::Hasher, cells: &[i64]) {
+    let mut bytes = [0u8; 1 << 14];
+    for some in cells.chunks(bytes.len() / 8) {
+        bytes.as_chunks_mut::<8>().0.iter_mut().zip(some).for_each(|(b, c)| *b = c.to_le_bytes());
+        hasher.update(&bytes[..8 * some.len()]);
+    }
+}
+
+/// Proves one leaf: segment `segment` of batch `batch`. `witnesses` are those of the batch's inferences, in order. The result depends on the arguments alone.
 ///
 /// # Errors
 /// A key of another model, or witnesses that do not fit.
@@ -270,16 +292,17 @@ pub fn prove_leaf(
     let verifying = key.verifying_key();
     let id = verifying.model_id();
     let statement = parts.statement(&built.program, segment, id.as_bytes(), &witness.publics);
-    let rows = witness.heap.len() >> statement.program.row_bits;
     let own = first + segment;
-    let mut blinders: Vec<Fr> = (0..rows).map(|row| secret.blinder(own, row)).collect();
-    for import in parts.imports(segment) {
-        for k in 0..import.rows {
-            blinders[import.first_row + k] = secret.blinder(import.from_leaf, import.from_row + k);
-        }
-    }
+    let rows = witness.heap.chunks(1 << statement.program.row_bits).enumerate();
+    let blinder = |(row, cells): (usize, &[i64])| {
+        // An imported row has the blinder that it has where it comes from.
+        let import = parts.imports(segment).iter().find(|i| row.checked_sub(i.first_row).is_some_and(|k| k < i.rows));
+        let (leaf, row) = import.map_or((own, row), |i| (i.from_leaf, i.from_row + (row - i.first_row)));
+        secret.blinder(leaf, row, cells)
+    };
+    let blinders: Vec<Fr> = rows.map(blinder).collect();
     let cells = protocol::Witness { heap: &witness.heap, parameters: &built.parameters };
-    let rng = secret.rng("zktorch leaf v1", &[own as u64]);
+    let rng = secret.rng(own, &id, parts, segment, witness);
     let accumulator = protocol::accumulate(&key.key, &verifying.key, &statement, cells, Blinding::Given(&blinders), rng, &mut |_| {})?;
     let run = Run { layout: parts.layout().clone(), publics: witness.publics.clone() };
     Ok(Accumulated { model: id, runs: vec![run], accumulator })
@@ -394,6 +417,9 @@ pub fn fold_as(key: &ProvingKey, left: Accumulated, right: Accumulated, batches:
     let mut runs = left.runs;
     if batches {
         runs.extend(right.runs);
+        if layouts(&runs) > MAX_LAYOUTS {
+            return Err(Error::Mismatch(format!("no proof has more than {MAX_LAYOUTS} different layouts of batches")));
+        }
     }
     let accumulator =
         protocol::Accumulator::fold(left.accumulator, right.accumulator, &key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
@@ -401,6 +427,12 @@ pub fn fold_as(key: &ProvingKey, left: Accumulated, right: Accumulated, batches:
 }
 
 impl Accumulated {
+    /// The public messages.
+    #[cfg(test)]
+    pub(crate) fn messages(&self) -> Vec<u8> {
+        self.accumulator.messages()
+    }
+
     /// Number of leaves: batches times segments.
     pub fn leaves(&self) -> usize {
         self.accumulator.leaves()
@@ -437,7 +469,8 @@ impl Accumulated {
             return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
         }
         let verifying = key.verifying_key();
-        let parts = crate::proof::parts(&verifying.key.program, &self.runs).map_err(|e| Error::Mismatch(e.to_string()))?;
+        let parts = crate::proof::parts(&verifying.key.program, &self.runs, self.accumulator.messages().len())
+            .map_err(|e| Error::Accumulator(e.into()))?;
         let statements = crate::proof::statements(verifying, &self.runs, &parts);
         protocol::check_accumulator(&key.key, &verifying.key, &statements, &self.accumulator).map_err(Error::Accumulator)
     }

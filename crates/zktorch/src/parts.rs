@@ -1,6 +1,7 @@
 //! What a proof of several inferences or segments is made of.
 
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use zktorch_program::derive::{DeriveError, Derived, Import, batched_segments};
 use zktorch_program::{Program, PublicId};
 use zktorch_protocol as protocol;
@@ -25,8 +26,8 @@ impl Layout {
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     layout: Layout,
-    /// Empty if the only program is the key's own.
-    derived: Vec<Derived>,
+    /// Empty if the only program is the key's own. Shared by all batches of this layout.
+    derived: Arc<Vec<Derived>>,
     labels: Vec<Vec<u8>>,
     imports: Vec<Vec<protocol::Import>>,
 }
@@ -34,7 +35,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Derives the programs. Cost: proportional to the program's description.
     pub fn new(program: &Program, layout: &Layout) -> Result<Parts, DeriveError> {
-        let own = Parts { layout: layout.clone(), derived: Vec::new(), labels: vec![Vec::new()], imports: vec![Vec::new()] };
+        let own = Parts { layout: layout.clone(), derived: Arc::default(), labels: vec![Vec::new()], imports: vec![Vec::new()] };
         if *layout == Layout::SINGLE {
             return Ok(own);
         }
@@ -51,7 +52,7 @@ impl Parts {
                 |i: &Import| protocol::Import { first_row: i.first_row, rows: i.rows, from_leaf: i.from_segment, from_row: i.from_row };
             d.imports.iter().map(import).collect()
         });
-        Ok(Parts { labels: (0..derived.len()).map(label).collect(), imports: imports.collect(), derived, ..own })
+        Ok(Parts { labels: (0..derived.len()).map(label).collect(), imports: imports.collect(), derived: Arc::new(derived), ..own })
     }
 
     /// The same parts, as leaves of a proof from the given one on.

@@ -8,12 +8,12 @@ use crate::model::Model;
 use crate::parts::{Layout, Parts};
 use crate::random;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use zktorch_float::Tensor;
 use zktorch_graph::Visibility;
 use zktorch_program::Program;
-use zktorch_program::derive::DeriveError;
 use zktorch_protocol::{self as protocol, Blinding, Phase, VerifyError};
 
 /// A proof with the public part of its statement.
@@ -130,9 +130,27 @@ impl Clock<'_> {
 
 /// Most leaves of a proof per byte of it: each has rows of 32 bytes at least. Keeps a short proof from asking for much work.
 const LEAF_BYTES: usize = 32;
+/// Most different layouts in a proof: each costs work before anything of the proof is read.
+pub(crate) const MAX_LAYOUTS: usize = 64;
 
-/// The programs of each run's leaves; runs of one layout share the work of deriving them.
-pub(crate) fn parts(program: &Program, runs: &[Run]) -> Result<Vec<Parts>, DeriveError> {
+/// Number of different layouts.
+pub(crate) fn layouts(runs: &[Run]) -> usize {
+    runs.iter().map(|r| &r.layout).collect::<HashSet<_>>().len()
+}
+
+/// The programs of each run's leaves, whose messages have `bytes` bytes; runs of one layout share the work of deriving them.
+pub(crate) fn parts(program: &Program, runs: &[Run], bytes: usize) -> Result<Vec<Parts>, VerifyError> {
+    let wrong = |why: &str| VerifyError::Parts(why.into());
+    let asked: usize = runs.iter().map(|r| r.layout.segments as usize).fold(0, usize::saturating_add);
+    if asked > bytes / LEAF_BYTES || runs.is_empty() {
+        return Err(wrong("it is too short for so many"));
+    }
+    if layouts(runs) > MAX_LAYOUTS {
+        return Err(wrong("it has too many different layouts"));
+    }
+    if runs.iter().any(|r| !r.layout.summed.is_sorted_by(|a, b| a < b)) {
+        return Err(wrong("the list of summed tensors is not in order"));
+    }
     let mut known: Vec<Parts> = Vec::new();
     let mut parts = Vec::with_capacity(runs.len());
     let mut leaves = 0;
@@ -140,7 +158,7 @@ pub(crate) fn parts(program: &Program, runs: &[Run]) -> Result<Vec<Parts>, Deriv
         let own = match known.iter().position(|p| *p.layout() == run.layout) {
             Some(k) => k,
             None => {
-                known.push(Parts::new(program, &run.layout)?);
+                known.push(Parts::new(program, &run.layout).map_err(|e| wrong(&e.to_string()))?);
                 known.len() - 1
             }
         };
@@ -166,7 +184,8 @@ pub(crate) fn statements<'a>(key: &'a VerifyingKey, runs: &'a [Run], parts: &'a 
 pub fn verify(key: &VerifyingKey, proof: &Proof) -> Result<Statement, Rejection> {
     let mut statements = verify_all(key, proof)?;
     match (statements.pop(), statements.is_empty()) {
-        (Some(statement), true) => Ok(statement),
+        // Sums over several inferences are one statement, too.
+        (Some(statement), true) if statement.inferences == 1 => Ok(statement),
         _ => Err(VerifyError::Parts("one inference is expected, the proof is about several".into()).into()),
     }
 }
@@ -180,13 +199,8 @@ pub fn verify_all(key: &VerifyingKey, proof: &Proof) -> Result<Vec<Statement>, R
     if proof.model != id {
         return Err(Rejection::OtherModel { expected: id.short(), got: proof.model.short() });
     }
-    let wrong = |why: &str| Rejection::Proof(VerifyError::Parts(why.into()));
-    let asked: usize = proof.runs.iter().map(|r| r.layout.segments as usize).fold(0, usize::saturating_add);
-    if asked > proof.proof.len() / LEAF_BYTES || proof.runs.is_empty() {
-        return Err(wrong("it is too short for so many"));
-    }
     // A batch of private values could have any size at no cost to whoever claims it; its heap's rows are in the proof.
-    let parts = parts(key.program(), &proof.runs).map_err(|e| wrong(&e.to_string()))?;
+    let parts = parts(key.program(), &proof.runs, proof.proof.len())?;
     let verified = protocol::verify_all(&key.key, &statements(key, &proof.runs, &parts), &proof.proof)?;
     let mut verified = verified.into_iter();
     let mut statements = Vec::new();
@@ -270,6 +284,17 @@ impl Proof {
     #[cfg(test)]
     pub(crate) fn relabelled(&self, model: ModelId) -> Proof {
         Proof { model, ..self.clone() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The same proof for other batches.
+    #[cfg(test)]
+    pub(crate) fn with_runs(&self, runs: Vec<Run>) -> Proof {
+        Proof { runs, ..self.clone() }
     }
 
     pub(crate) fn new(model: ModelId, runs: Vec<Run>, proof: Vec<u8>) -> Proof {

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::keys::{ModelInfo, VerifyingKey};
+use crate::parts::Layout;
+use crate::proof::Run;
 use crate::{
-    Accumulated, DType, Error, FileError, JobOptions, Model, OnnxModel, Options, Plan, ReferenceString, Rejection, Tensor, Visibility,
-    fold_as, prove, prove_all, setup, verify, verify_all,
+    Accumulated, DType, Error, FileError, JobOptions, JobSecret, Model, OnnxModel, Options, Plan, ReferenceString, Rejection, Tensor,
+    Visibility, fold_as, prove, prove_all, prove_leaf, setup, verify, verify_all,
 };
 use zktorch_float::{Graph, Node, Op, UnaryFn};
+use zktorch_protocol::VerifyError;
 
 /// `logits = relu(x · w)`, `x: [1, 4]`.
 fn model(options: &Options) -> Model {
@@ -273,6 +276,87 @@ fn accumulators_are_folded_later() {
     // Another set-up's key.
     let (other, _) = setup(&model, &srs(&model)).unwrap();
     assert!(make(0..1, 1).decide(&other).is_err());
+}
+
+#[test]
+fn a_sum_over_inferences_is_no_single_inference() {
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let logits = vk.info().outputs[0].public.unwrap();
+    let plan = Plan::new(&model, 3, &[logits, logits], &JobOptions { batch: Some(3), ..JobOptions::default() }).unwrap();
+    let all = prove_all(&model, &pk, &plan, &inputs(3), &|_| {}).unwrap();
+    let proof = all.accumulated.decide(&pk).unwrap();
+    let statements = verify_all(&vk, &proof).unwrap();
+    assert_eq!((statements.len(), statements[0].inferences, statements[0].outputs[0].summed), (1, 3, true));
+    assert!(matches!(verify(&vk, &proof), Err(Rejection::Proof(VerifyError::Parts(_)))));
+}
+
+#[test]
+fn layouts_and_lists_that_do_not_fit_are_refused_at_once() {
+    let model = model(&Options::default());
+    let (pk, vk) = setup(&model, &srs(&model)).unwrap();
+    let plan = Plan::new(&model, 2, &[], &JobOptions { batch: Some(2), segments: Some(2), memory: None }).unwrap();
+    let proof = prove_all(&model, &pk, &plan, &inputs(2), &|_| {}).unwrap().accumulated.decide(&pk).unwrap();
+    let run = proof.runs()[0].clone();
+    let _ = verify_all(&vk, &proof).unwrap();
+    let layout = |inferences, segments, summed: &[u32]| Layout { inferences, segments, summed: summed.to_vec() };
+    let with = |layout: Layout| vec![Run { layout, publics: run.publics.clone() }];
+    let publics = |publics: Vec<Vec<i64>>| vec![Run { layout: run.layout.clone(), publics }];
+    let many = |n: u32| (1..=n).map(|k| Run { layout: layout(k, 1, &[]), publics: run.publics.clone() }).collect::<Vec<_>>();
+    let mut short = run.publics.clone();
+    short[0].pop();
+    for (i, runs) in [
+        Vec::new(),
+        with(layout(0, 1, &[])),
+        with(layout(2, 0, &[])),
+        with(layout(1, 1, &[])),
+        with(layout(3, 2, &[])),
+        with(layout(u32::MAX, 2, &[])),
+        with(layout(u32::MAX, 1, &[0, 1])),
+        with(layout(2, 1, &[])),
+        with(layout(2, 3, &[])),
+        with(layout(2, u32::MAX, &[])),
+        with(layout(2, 2, &[1, 1])),
+        with(layout(2, 2, &[u32::MAX])),
+        publics(Vec::new()),
+        publics(vec![Vec::new(); 2]),
+        publics(vec![vec![i64::MIN; 8]; 2]),
+        publics(short),
+        many(64),
+        many(65),
+        vec![run.clone(), run.clone()],
+        vec![run.clone(); 100_000],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(verify_all(&vk, &proof.with_runs(runs)).is_err(), "{i}");
+    }
+    let reason = |runs| verify_all(&vk, &proof.with_runs(runs)).unwrap_err().to_string();
+    assert!(reason(many(65)).contains("too many different layouts"));
+    assert!(!reason(many(64)).contains("too many different layouts"));
+    assert!(reason(with(layout(2, 2, &[1, 1]))).contains("not in order"));
+}
+
+#[test]
+fn one_secret_for_two_inputs_or_layouts_repeats_no_mask() {
+    let model = model(&Options { inputs: Visibility::Private, ..Options::default() });
+    let (pk, _) = setup(&model, &srs(&model)).unwrap();
+    let secret = JobSecret::from_bytes([7; 32]);
+    let witness = |k: usize| model.run(&inputs(3)[k]).unwrap().witness;
+    let rows = model.compiled.built.program.heap_len >> model.compiled.built.program.row_bits;
+    let leaf = |batch: usize, witnesses: &[zktorch_program::Witness]| {
+        let plan = Plan::new(&model, witnesses.len(), &[], &JobOptions { batch: Some(batch), ..JobOptions::default() }).unwrap();
+        prove_leaf(&model, &pk, &plan, (0, 0), witnesses, &secret).unwrap().messages()
+    };
+    let one = leaf(1, &[witness(0)]);
+    assert_eq!(one, leaf(1, &[witness(0)]), "the same leaf");
+    for other in [leaf(1, &[witness(1)]), leaf(2, &[witness(0), witness(1)])] {
+        // Rows of the heap may be equal; no other message is.
+        let words: std::collections::HashSet<&[u8; 32]> = other.as_chunks::<32>().0.iter().collect();
+        let equal = one.as_chunks::<32>().0.iter().skip(rows).filter(|word| words.contains(word));
+        assert_eq!(equal.count(), 0);
+    }
 }
 
 #[test]
