@@ -182,6 +182,23 @@ pub struct Check {
     /// Typical inputs, as for compile: small models may then need fewer cells than on random ones.
     #[arg(long, value_name = "FILE")]
     pub calibrate: Vec<PathBuf>,
+    /// List what every node costs, the most expensive first or in graph order (without this flag: the ten most expensive).
+    #[arg(long, value_enum, value_name = "ORDER", num_args = 0..=1, require_equals = true, default_missing_value = "cost")]
+    pub nodes: Option<Order>,
+}
+
+/// How nodes are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// The most expensive first.
+    Cost,
+    /// As in the model.
+    Graph,
+}
+
+/// A fidelity goal.
+fn cosine(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|c| *c > 0.0 && *c <= 1.0).ok_or_else(|| format!("'{text}' is not above 0 and at most 1"))
 }
 
 /// Who learns a tensor.
@@ -207,6 +224,10 @@ pub struct Compile {
     /// Typical inputs (.npz, .npy, .json), one or many per file; repeat for several files.
     #[arg(long, value_name = "FILE")]
     pub calibrate: Vec<PathBuf>,
+    /// Least cosine of every output with the original's on the calibration inputs, for example 0.999: the cheapest integers that reach it are chosen, and
+    /// what limits them is said. Needs --calibrate.
+    #[arg(long, value_name = "COSINE", value_parser = cosine, requires = "calibrate")]
+    pub fidelity: Option<f64>,
     /// Who learns the inputs.
     #[arg(long, value_enum, default_value_t = Visibility::Public, value_name = "V")]
     pub input_visibility: Visibility,

@@ -14,6 +14,8 @@ pub(crate) struct Ranges {
     pub random: bool,
     /// Number of samples.
     pub samples: usize,
+    /// Bits of each value beyond those of the options.
+    pub extra_bits: Vec<u32>,
 }
 
 /// Runs the graph on `samples` (or on random inputs, if there are none), recording ranges and filling in shapes.
@@ -27,7 +29,7 @@ pub(crate) fn calibrate(graph: &mut Graph, samples: &[Vec<Tensor>], seed: u64) -
         samples
     };
     let n = graph.values.len();
-    let mut ranges = Ranges { abs_max: vec![0.0; n], min: vec![0.0; n], random, samples: samples.len() };
+    let mut ranges = Ranges { abs_max: vec![0.0; n], min: vec![0.0; n], random, samples: samples.len(), extra_bits: vec![0; n] };
     let mut shapes: Vec<Option<(Vec<usize>, DType)>> = vec![None; n];
     for (sample, inputs) in samples.iter().enumerate() {
         let mut bad: Option<(ValueId, f32)> = None;
@@ -77,10 +79,11 @@ pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) 
         DType::Bool => Format { scale: 0, bits: 2 },
         DType::I64 => Format { scale: 0, bits: if ranges.abs_max[i] < f64::from(1 << 15) { 16 } else { 32 } },
         DType::F32 => {
-            let bits = options.activation_bits;
+            let extra = ranges.extra_bits[i];
+            let bits = options.activation_bits + extra;
             let bounded = producers[i].is_some_and(|p| unit_range(&graph.nodes[p].op));
             let scale = if bounded { bits as i32 - 2 } else { activation_scale(ranges.abs_max[i], bits, options.headroom_bits) };
-            Format { scale: scale.min(options.max_scale), bits }
+            Format { scale: scale.min(options.max_scale + extra as i32), bits }
         }
     };
     let mut formats: Vec<Format> = (0..graph.values.len()).map(format).collect();

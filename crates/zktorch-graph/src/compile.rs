@@ -1,11 +1,11 @@
 //! From a float graph to a compiled model.
 
 use crate::blocks::TablePlan;
-use crate::economy::{self, cost};
+use crate::economy;
 use crate::model::{CompileReport, CompiledModel, NodeReport};
 use crate::store::{InMemory, WeightStore};
 use crate::{CompileError, CompileOptions, calibrate, lower, rewrite};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use zktorch_float::{DType, Graph, Tensor, run};
 use zktorch_program::{Built, Program, RegionKind, Source, Step, Term, View};
 
@@ -45,7 +45,7 @@ pub fn compile_into(
 }
 
 /// Lowers the graph with the widths that the options ask for and the given tables.
-fn build(
+pub(crate) fn build(
     store: &dyn WeightStore,
     graph: &Graph,
     ranges: &calibrate::Ranges,
@@ -80,7 +80,7 @@ fn build(
 const WIDTHS: std::ops::RangeInclusive<u32> = 10..=14;
 /// Fewer calibration inputs than this say too little for fewer than 12 bits.
 const FEW: usize = 8;
-/// Narrower activations must save at least this [`cost`], about 2 ms.
+/// Narrower activations must save at least this [`CompileReport::cost`], about 2 ms.
 const WORTHWHILE: usize = 12_000;
 /// Calibration inputs on which narrower activations must prove themselves.
 const TRIALS: usize = 32;
@@ -105,7 +105,7 @@ fn narrower(
     for bits in WIDTHS.filter(|b| (least..options.activation_bits).contains(b)) {
         let narrow = CompileOptions { activation_bits: bits, ..options.clone() };
         let (candidate, _) = economy::cheapest(bits, Some(&tables), |plan| build(store, graph, ranges, &narrow, plan))?;
-        if cost(&candidate.report) + WORTHWHILE < cost(&best.report) && agrees(&candidate, trials, &references, options) {
+        if candidate.report.cost() + WORTHWHILE < best.report.cost() && agrees(&candidate, trials, &references, options) {
             best = candidate;
         }
     }
@@ -173,6 +173,8 @@ fn node_reports(graph: &Graph, formats: &[crate::Format], built: &Built) -> Vec<
     let mut cells = vec![0; graph.nodes.len()];
     let mut lookups = vec![0; graph.nodes.len()];
     let mut current = None;
+    // Steps may fill cells twice: the maximum of a row is found in cells that hold distances in the end.
+    let mut seen = HashSet::new();
     for step in &built.steps {
         if let Some(name) = step_name(step) {
             current = find(&index, name);
@@ -182,6 +184,9 @@ fn node_reports(graph: &Graph, formats: &[crate::Format], built: &Built) -> Vec<
             let Source::Region(r) = view.source else {
                 continue;
             };
+            if !seen.insert((r.0, view.offset, view.axes.iter().map(|a| (a.size, a.stride)).collect::<Vec<_>>())) {
+                continue;
+            }
             cells[i] += view.len();
             lookups[i] += match column(&built.program, r.0 as usize) {
                 Some(0) => view.len(),

@@ -2,7 +2,7 @@
 
 use crate::CompileError;
 use crate::blocks::TablePlan;
-use crate::model::{CompileReport, CompiledModel};
+use crate::model::CompiledModel;
 use std::collections::BTreeMap;
 use zktorch_program::{Program, Table};
 
@@ -10,13 +10,6 @@ use zktorch_program::{Program, Table};
 const LIMBS: [u32; 8] = [13, 12, 10, 8, 7, 6, 5, 4];
 /// A value in limbs is tried where a program has fewer than this many cells per table row.
 const CELLS_PER_ROW: usize = 16;
-
-/// Relative proving cost, as measured on models of 10^3 to 10^6 cells: about 0.17 µs per unit on two cores. A row of a table has a
-/// multiplicity, but most multiplicities are zero or small.
-pub(crate) fn cost(report: &CompileReport) -> usize {
-    let values = report.cells - report.table_rows;
-    5 * values + 4 * report.lookups + 6 * report.table_rows
-}
 
 /// The cheapest of the plans for activations of `bits` bits, with its model. `near` is a plan that suits the same graph with other widths:
 /// then only limbs of about its width are tried.
@@ -46,7 +39,7 @@ pub(crate) fn cheapest(
             return Ok(false);
         }
         let model = build(&plan)?;
-        let better = cost(&model.report) < cost(&best.0.report);
+        let better = model.report.cost() < best.0.report.cost();
         if better {
             *best = (model, plan);
         }

@@ -88,6 +88,21 @@ pub struct CompileReport {
     pub warnings: Vec<String>,
 }
 
+impl NodeReport {
+    /// Relative proving cost, in the units of [`CompileReport::cost`].
+    pub fn cost(&self) -> usize {
+        5 * self.cells + 4 * self.lookups
+    }
+}
+
+impl CompileReport {
+    /// Relative proving cost, as measured on models of 10^3 to 10^6 cells: about 0.17 µs per unit on two cores. A row of a table has a
+    /// multiplicity, but most multiplicities are zero or small.
+    pub fn cost(&self) -> usize {
+        5 * (self.cells - self.table_rows) + 4 * self.lookups + 6 * self.table_rows
+    }
+}
+
 /// A model ready for set-up and proving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompiledModel {

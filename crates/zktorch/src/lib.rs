@@ -63,6 +63,6 @@ pub use zktorch_float as float;
 #[doc(no_inline)]
 pub use zktorch_float::{DType, Data, Tensor};
 #[doc(no_inline)]
-pub use zktorch_graph::{Element, Fidelity, Visibility, WeightStore};
+pub use zktorch_graph::{Element, Fidelity, GoalReport, Limit, NodeReport, Visibility, WeightStore};
 #[doc(no_inline)]
 pub use zktorch_program::{CellWidth, MatrixCells};

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zktorch_float::{Graph, Tensor};
-use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, RunOutput, Visibility, WeightStore};
+use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, GoalReport, NodeReport, RunOutput, Visibility, WeightStore};
 use zktorch_onnx::{ImportError, ImportOptions, OpenDim};
 use zktorch_program::{CellWidth, Matrix, MatrixCells};
 
@@ -49,6 +49,12 @@ pub struct CheckReport {
     pub cells: usize,
     /// Lookups of a proof.
     pub lookups: usize,
+    /// Cells that count how often the rows of tables are looked up.
+    pub table_rows: usize,
+    /// What each node costs, in graph order; with the tables' rows and the inputs' cells these are all cells.
+    pub nodes: Vec<NodeReport>,
+    /// Relative cost of the whole: that of the nodes, tables and inputs.
+    pub cost: usize,
     /// Length of a proof in bytes, without the public tensors.
     pub proof_bytes: usize,
     /// Powers that the reference string needs.
@@ -152,13 +158,18 @@ impl OnnxModel {
     /// # Errors
     /// Unfit calibration files, or [`Error::Compile`].
     pub fn compile(&self, options: &Options) -> Result<Model, Error> {
+        self.compile_on(&self.samples(options)?, options)
+    }
+
+    /// The samples of all calibration files.
+    fn samples(&self, options: &Options) -> Result<Vec<Vec<Tensor>>, Error> {
         let specs = self.inputs();
         let mut samples = Vec::new();
         for file in &options.calibration {
             samples.extend(tensors::bind_samples(file, &specs, tensors::read_entries(file)?, MAX_SAMPLES)?);
         }
         samples.truncate(MAX_SAMPLES);
-        self.compile_on(&samples, options)
+        Ok(samples)
     }
 
     /// Compiles the model with the scales that `samples` ask for; with none, random inputs are used.
@@ -177,6 +188,18 @@ impl OnnxModel {
     pub fn compile_into(&self, store: &dyn WeightStore, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
         let (graph, samples, options) = self.task(samples, options)?;
         Model::new(zktorch_graph::compile_into(store, &graph, &samples, &options)?, self.operators().into_iter().collect())
+    }
+
+    /// Compiles the model at the least cost at which every output on the calibration inputs has at least the cosine `goal` with the float output. If no
+    /// widths reach it, the model that comes closest; the report says how close, and which values limit it.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::compile`]; also a goal outside of (0, 1], or no calibration files.
+    pub fn compile_to_fidelity(&self, options: &Options, goal: f64) -> Result<(Model, GoalReport), Error> {
+        let samples = self.samples(options)?;
+        let (graph, samples, options) = self.task(&samples, options)?;
+        let (compiled, report) = zktorch_graph::compile_to_goal(&graph, &samples, &options, goal)?;
+        Ok((Model::new(compiled, self.operators().into_iter().collect())?, report))
     }
 
     /// What is compiled, on what, and how: this graph, or the one with the metric.
@@ -257,6 +280,9 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>, calibration: &[PathBuf
             report.parameters = made.parameters;
             report.cells = made.cells;
             report.lookups = made.lookups;
+            report.table_rows = made.table_rows;
+            report.nodes.clone_from(&made.nodes);
+            report.cost = made.cost();
             report.proof_bytes = shape.bytes;
             report.srs_size = shape.srs_size;
             // That the ranges are those of random inputs matters to compiled models, not to this report.

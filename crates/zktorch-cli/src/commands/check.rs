@@ -1,9 +1,9 @@
 use super::dims;
-use crate::args;
+use crate::args::{self, Order};
 use crate::ui::{Ui, bytes, count, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;
-use zktorch::CheckReport;
+use zktorch::{CheckReport, NodeReport};
 
 /// `zktorch check`.
 pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
@@ -22,6 +22,8 @@ pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
         "parameters": report.parameters,
         "cells": report.cells,
         "lookups": report.lookups,
+        "table_rows": report.table_rows,
+        "nodes": nodes_json(&report),
         "operators": report.operators,
         "inputs": tensors(&report.inputs),
         "outputs": tensors(&report.outputs),
@@ -47,6 +49,7 @@ pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
         ui.line(format!("proof       {} and the public tensors", bytes(report.proof_bytes as u64)));
         ui.line(format!("reference string of 2^{} powers or more", report.srs_size.next_power_of_two().trailing_zeros()));
         ui.line(format!("estimate    {} and {} to prove on this machine", seconds(time), bytes(memory)));
+        node_lines(&report, args.nodes, ui);
         for warning in &report.warnings {
             ui.line(format!("warning     {warning}"));
         }
@@ -61,6 +64,44 @@ pub fn check(args: &args::Check, ui: &Ui) -> Result<Outcome, Failure> {
         ui.line(format!("not supported: {} node(s) cannot be proved", report.unsupported.len()));
     }
     Ok(Outcome::Done)
+}
+
+/// Nodes that are listed unasked.
+const LISTED: usize = 10;
+
+/// Share of the whole cost.
+fn share(cost: usize, report: &CheckReport) -> f64 {
+    cost as f64 / report.cost.max(1) as f64
+}
+
+fn nodes_json(report: &CheckReport) -> serde_json::Value {
+    let node = |n: &NodeReport| json!({ "node": n.name, "op": n.op, "cells": n.cells, "lookups": n.lookups, "share": share(n.cost(), report), "scale": n.scale });
+    report.nodes.iter().map(node).collect()
+}
+
+/// What nodes cost, as a share of the estimated time; the rest are the tables and the inputs.
+fn node_lines(report: &CheckReport, order: Option<Order>, ui: &Ui) {
+    let mut nodes: Vec<&NodeReport> = report.nodes.iter().collect();
+    if order != Some(Order::Graph) {
+        nodes.sort_by_key(|n| std::cmp::Reverse(n.cost()));
+    }
+    let listed = if order.is_some() { nodes.len() } else { LISTED };
+    let line = |ui: &Ui, share: f64, cells: usize, lookups: usize, what: &str| {
+        ui.line(format!("  {:5.1} %  {:>12}  {:>12}  {what}", 100.0 * share, count(cells), count(lookups)));
+    };
+    ui.line(format!("    share  {:>12}  {:>12}  node", "cells", "lookups"));
+    for n in nodes.iter().take(listed) {
+        line(ui, share(n.cost(), report), n.cells, n.lookups, &format!("{} ({})", n.name, n.op));
+    }
+    if let [first, ..] = &nodes[listed.min(nodes.len())..] {
+        let rest = &nodes[listed..];
+        let sum = |f: fn(&NodeReport) -> usize| rest.iter().map(|n| f(n)).sum::<usize>();
+        let what = format!("{} more nodes, each at most as much as {} (--nodes lists all)", rest.len(), first.name);
+        line(ui, share(sum(NodeReport::cost), report), sum(|n| n.cells), sum(|n| n.lookups), &what);
+    }
+    let of_nodes = |f: fn(&NodeReport) -> usize| report.nodes.iter().map(f).sum::<usize>();
+    let (cells, lookups) = (report.cells.saturating_sub(of_nodes(|n| n.cells)), report.lookups.saturating_sub(of_nodes(|n| n.lookups)));
+    line(ui, share(report.cost.saturating_sub(of_nodes(NodeReport::cost)), report), cells, lookups, "tables and inputs");
 }
 
 /// Seconds and bytes that a proof takes, within a factor of about two. The coefficients were measured on LeNet-5 and nanoGPT.

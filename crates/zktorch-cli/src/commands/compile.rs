@@ -3,7 +3,7 @@ use crate::args;
 use crate::ui::{Ui, bytes, count};
 use crate::{Failure, Outcome};
 use serde_json::json;
-use zktorch::{OnnxModel, Options, container, tensors};
+use zktorch::{GoalReport, OnnxModel, Options, container, tensors};
 
 /// Samples on which the integer model is compared with the original: each one is a run of both.
 const COMPARED: usize = 8;
@@ -21,7 +21,13 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
         ..Options::default()
     };
     ui.phase("calibrating and compiling");
-    let model = onnx.compile(&options)?;
+    let (model, goal) = match args.fidelity {
+        Some(goal) => {
+            let (model, report) = onnx.compile_to_fidelity(&options, goal)?;
+            (model, Some(report))
+        }
+        None => (onnx.compile(&options)?, None),
+    };
     let mut samples = Vec::new();
     for file in &args.calibrate {
         let left = COMPARED.saturating_sub(samples.len());
@@ -41,6 +47,9 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
     for warning in report.warnings.iter().filter(|w| !w.contains("random inputs")) {
         ui.warn(warning);
     }
+    if let Some(report) = goal.as_ref().filter(|r| r.reached < r.goal) {
+        ui.warn(format!("the fidelity goal {} is not reached: the outputs' least cosine is {:.6}", report.goal, report.reached));
+    }
     ui.result(&json!({
         "file": args.output,
         "file_bytes": written,
@@ -50,6 +59,7 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
         "lookups": report.lookups,
         "calibration_samples": if report.random_calibration { 0 } else { report.samples },
         "fidelity": fidelity_json(&fidelity),
+        "fidelity_goal": goal.as_ref().map(goal_json),
         "warnings": report.warnings,
     }));
     let compiled = model.compiled();
@@ -62,6 +72,9 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
     if !fidelity.is_empty() {
         ui.line(format!("against the original, on {} calibration inputs:", samples.len()));
         fidelity_lines(&fidelity, ui);
+    }
+    if let Some(report) = &goal {
+        goal_lines(report, ui);
     }
     if ui.verbose {
         for node in &report.nodes {
@@ -77,4 +90,43 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
     }
     ui.line(format!("wrote {} ({}); it contains the weights", args.output.display(), bytes(written)));
     Ok(Outcome::Done)
+}
+
+/// Limits of the fidelity that are printed.
+const LIMITS: usize = 3;
+
+fn goal_json(report: &GoalReport) -> serde_json::Value {
+    let limits: Vec<_> = report
+        .limits
+        .iter()
+        .map(|l| json!({ "node": l.node, "op": l.op, "scale": l.scale, "bits": l.bits, "noise": l.noise, "loss": l.loss }))
+        .collect();
+    json!({
+        "goal": report.goal,
+        "reached": report.reached,
+        "met": report.reached >= report.goal,
+        "trials": report.trials,
+        "activation_bits": report.activation_bits,
+        "widened": report.widened,
+        "limits": limits,
+    })
+}
+
+fn goal_lines(report: &GoalReport, ui: &Ui) {
+    let wider = if report.widened > 0 { format!(", {} values with more", report.widened) } else { String::new() };
+    ui.line(format!(
+        "fidelity goal {}: least cosine {:.6} on {} inputs, with activations of {} bits{wider}",
+        report.goal, report.reached, report.trials, report.activation_bits
+    ));
+    for l in report.limits.iter().take(LIMITS) {
+        ui.line(format!(
+            "  limited by {} ({}): {} bits {}, noise {:.1e} of the value, alone it costs {:.1e} of the cosine",
+            l.node,
+            l.op,
+            l.bits,
+            super::scale_text(l.scale),
+            l.noise,
+            l.loss
+        ));
+    }
 }

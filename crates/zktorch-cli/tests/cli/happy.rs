@@ -181,6 +181,49 @@ fn benchmarks_report_the_stable_fields() {
 }
 
 #[test]
+fn check_says_what_each_node_costs() {
+    let world = World::new();
+    std::fs::copy(asset("digits_mlp.onnx"), world.path("m.onnx")).unwrap();
+    let report = world.run("check m.onnx --json").succeeded().json();
+    let nodes = report["nodes"].as_array().unwrap().clone();
+    let shares: f64 = nodes.iter().map(|n| n["share"].as_f64().unwrap()).sum();
+    assert!(nodes.len() > 2 && shares > 0.1 && shares < 1.0, "{report}");
+    let cells: u64 = nodes.iter().map(|n| n["cells"].as_u64().unwrap()).sum();
+    assert!(cells + report["table_rows"].as_u64().unwrap() <= report["cells"].as_u64().unwrap(), "{report}");
+    let place = |text: &str, name: &serde_json::Value| text.find(&format!("{} (", name["node"].as_str().unwrap()));
+    let graph = world.run("check m.onnx --nodes=graph").succeeded().stdout;
+    let places: Vec<_> = nodes.iter().map(|n| place(&graph, n)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{graph}");
+    let mut sorted = nodes;
+    sorted.sort_by(|a, b| b["share"].as_f64().unwrap().total_cmp(&a["share"].as_f64().unwrap()));
+    let cost = world.run("check m.onnx --nodes").succeeded().stdout;
+    assert!(place(&cost, &sorted[0]) < place(&cost, sorted.last().unwrap()), "{cost}");
+}
+
+#[test]
+fn compiling_meets_a_fidelity_goal() {
+    let world = World::new();
+    std::fs::copy(asset("digits_mlp.onnx"), world.path("m.onnx")).unwrap();
+    let pixels = |seed: usize| (0..64).map(|i| ((i * 7 + seed * 13) % 17) as f64).collect::<Vec<_>>();
+    for seed in 0..3 {
+        world.write(&format!("s{seed}.json"), serde_json::json!({ "input_data": [pixels(seed)] }).to_string());
+    }
+    let samples = "--calibrate s0.json --calibrate s1.json --calibrate s2.json";
+    let coarse = world.run(&format!("compile m.onnx -o coarse.zkt {samples} --fidelity 0.99 --json")).succeeded().json();
+    let fine = world.run(&format!("compile m.onnx -o fine.zkt {samples} --fidelity 0.99999 --json")).succeeded().json();
+    for (report, goal) in [(&coarse, 0.99), (&fine, 0.99999)] {
+        assert_eq!(report["fidelity_goal"]["met"], true, "{report}");
+        assert!(report["fidelity_goal"]["reached"].as_f64().unwrap() >= goal, "{report}");
+        assert!(!report["fidelity_goal"]["limits"].as_array().unwrap().is_empty(), "{report}");
+    }
+    assert!(coarse["fidelity_goal"]["activation_bits"].as_u64() <= fine["fidelity_goal"]["activation_bits"].as_u64());
+    let text = world.run(&format!("compile m.onnx -o coarse.zkt {samples} --fidelity 0.99")).succeeded().stdout;
+    assert!(text.contains("fidelity goal 0.99: least cosine") && text.contains("limited by"), "{text}");
+    let refused = world.run(&format!("compile m.onnx -o c.zkt {samples} --fidelity 1.5"));
+    assert!(refused.code == 2 && refused.stderr.contains("at most 1"), "{}", refused.stderr);
+}
+
+#[test]
 fn named_models_can_be_had_as_files() {
     let world = World::new();
     world.run("bench trees lenet5 --export .").succeeded();

@@ -4,6 +4,7 @@
 
 mod choose;
 mod elementwise;
+mod goal;
 mod interface;
 mod layers;
 mod movement;
