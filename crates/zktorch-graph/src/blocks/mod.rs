@@ -13,6 +13,7 @@
 //! | --- | --- | --- | --- |
 //! | `requantize` | element | `1 + ⌈s⌉` (3 + ⌈s⌉ above 16 bits) | `1 + ⌈s⌉` (2 + ⌈s⌉) |
 //! | `requantize` to a finer scale, no overflow possible | element | 1 | 0 |
+//! | … of a result that a convolution pads, in addition | zero beside a row, column or channel | 1 (2 behind `unary`) | 1 |
 //! | `unary` of a tensor | distinct cell | 1 | 1 |
 //! | `unary` of an accumulator | element | `2 + ⌈s⌉` | `1 + ⌈s⌉` |
 //! | `softmax` of a tensor | element | 6 | 4 |
@@ -50,6 +51,7 @@ mod error;
 mod extremum;
 mod gather;
 mod integer;
+mod margin;
 mod normalise;
 mod plan;
 mod relu;
@@ -69,10 +71,11 @@ pub(crate) use extremum::reduce_min;
 pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max};
 pub(crate) use gather::gather_rows;
 pub(crate) use integer::{Bitwise, Towards, bitwise, integer_quotient, remainder};
+pub(crate) use margin::{Margin, Surrounded};
 pub(crate) use normalise::{Affine, Norm, normalise};
 pub(crate) use plan::TablePlan;
 pub(crate) use relu::relu;
-pub(crate) use requantize::requantize;
+pub(crate) use requantize::{bounded, requantize};
 #[cfg(test)]
 pub(crate) use softmax::softmax;
 pub(crate) use softmax::{log_softmax, softmax_of, softmax_weights};
@@ -87,18 +90,28 @@ pub(crate) struct Lowering {
     pub builder: Builder,
     /// Which tables the program may use.
     pub tables: TablePlan,
+    /// Zeros that the next result needs around it.
+    margin: Option<Margin>,
+    /// Tensors that have zeros around them.
+    surrounded: Vec<Surrounded>,
 }
 
 impl Default for Lowering {
     fn default() -> Lowering {
-        Lowering { builder: Builder::new(), tables: TablePlan::default() }
+        Lowering { builder: Builder::new(), tables: TablePlan::default(), margin: None, surrounded: Vec::new() }
     }
 }
 
 impl Lowering {
     /// An empty program.
+    #[cfg(test)]
     pub(crate) fn new() -> Lowering {
         Lowering::default()
+    }
+
+    /// An empty program that may use these tables.
+    pub(crate) fn with_tables(tables: TablePlan) -> Lowering {
+        Lowering { tables, ..Lowering::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rescaling by powers of two.
 
-use super::cells::{Top, check_width, checked_cells, decompose_rounded, letters};
+use super::cells::{Top, check_width, decompose_rounded, letters};
 use super::{BlockError, Lowering};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Part, Term};
@@ -45,8 +45,15 @@ pub(crate) fn requantize(ctx: &mut Lowering, node: &str, acc: &Accumulator, out:
         return Ok(QTensor { view, scale: out.scale, lo, hi });
     }
     let shape = acc.shape().to_vec();
-    let y = QTensor { view: checked_cells(ctx, &shape, out.lo(), out.bits), scale: out.scale, lo: out.lo(), hi: out.hi() };
-    if out.bits <= ctx.tables.value_bits {
+    let in_table = out.bits <= ctx.tables.value_bits;
+    let view = if in_table {
+        let table = ctx.builder.range_table(out.lo(), out.bits);
+        ctx.result_cells(node, table, &shape).swap_remove(0)
+    } else {
+        ctx.builder.assigned_cells(&shape, out.lo(), out.hi())
+    };
+    let y = QTensor { view, scale: out.scale, lo: out.lo(), hi: out.hi() };
+    if in_table {
         let top = [Top { part: Part { weight: 1, lo: out.lo(), bits: out.bits }, view: y.view.clone() }];
         decompose_rounded(ctx, node, acc, s, &top);
     } else {
@@ -68,4 +75,15 @@ pub(crate) fn requantize(ctx: &mut Lowering, node: &str, acc: &Accumulator, out:
         ctx.builder.assign_into(node, &shape, shape.len(), terms, &y.view, y.lo, y.hi);
     }
     Ok(y)
+}
+
+/// `y = acc` as cells in `[0, 2^bits)`, for sums whose bounds say less than is known of them: one cell and one lookup per element. A value outside
+/// of the range is an error of execution that names the node.
+pub(crate) fn bounded(ctx: &mut Lowering, node: &str, acc: &Accumulator, bits: u32) -> Result<QTensor, BlockError> {
+    check_width(node, "the accumulator", acc)?;
+    let table = ctx.builder.range_table(0, bits);
+    let view = ctx.result_cells(node, table, acc.shape()).swap_remove(0);
+    let top = [Top { part: Part { weight: 1, lo: 0, bits }, view: view.clone() }];
+    decompose_rounded(ctx, node, acc, 0, &top);
+    Ok(QTensor { view, scale: acc.scale, lo: 0, hi: (1i64 << bits) - 1 })
 }

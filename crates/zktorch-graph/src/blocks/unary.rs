@@ -59,7 +59,7 @@ pub(crate) fn unary(
         let y = look_up(ctx, node, table, &x).swap_remove(0);
         return Ok(QTensor { scale: out.scale, ..y });
     }
-    let mut columns = ctx.builder.column_cells(table, acc.shape());
+    let mut columns = ctx.result_cells(node, table, acc.shape());
     decompose_rounded(ctx, node, acc, s, &[Top { part: domain, view: columns[0].clone() }]);
     ctx.builder.apply(node, table, &columns);
     Ok(QTensor { view: columns.swap_remove(1), scale: out.scale, lo, hi })
@@ -67,6 +67,10 @@ pub(crate) fn unary(
 
 /// The name of a function's table.
 pub(crate) fn label(name: &str, input: Format, out: Format) -> String {
+    // Functions with f(2x) = 2·f(x): only the ratio of the scales matters, and layers of different scales share a table.
+    if name == "Relu" || name.starts_with("LeakyRelu") || name == "Abs" {
+        return format!("{name} ·2^{}", out.scale - input.scale);
+    }
     format!("{name} 2^-{} -> 2^-{}", input.scale, out.scale)
 }
 

@@ -2,9 +2,9 @@
 
 use super::linear::times_real;
 use super::{Const, Lower, LowerError, unsupported};
-use crate::blocks;
-use crate::{Accumulator, QTensor};
-use zktorch_float::{Data, Node, Op, Tensor};
+use crate::blocks::{self, Margin};
+use crate::{Accumulator, Format, QTensor};
+use zktorch_float::{Data, Node, Op, Tensor, ValueId};
 use zktorch_program::Axis;
 
 /// The windows of the spatial axes of `q` (`[N, C, spatial…]`, already padded): axes `[N, C, out…, kernel…]`.
@@ -23,12 +23,50 @@ fn windows(q: &QTensor, out: &[usize], kernel: &[usize], strides: &[usize], dila
     windows
 }
 
+/// Elements `start, start + step, …` (`size` of them) of one axis of an accumulator.
+fn sliced(acc: &Accumulator, axis: usize, start: usize, size: usize, step: usize) -> Accumulator {
+    let mut out = acc.clone();
+    out.sizes[axis] = size;
+    for factor in out.terms.iter_mut().flat_map(|t| &mut t.factors) {
+        for (letter, a) in factor.letters.iter().zip(&mut factor.view.axes) {
+            if usize::from(*letter) == axis {
+                factor.view.offset += start * a.stride;
+                *a = Axis { size, stride: a.stride * step };
+            }
+        }
+    }
+    out
+}
+
 /// Elements that windows reach beyond `before + size + after`: partial windows of `ceil_mode`.
 fn overhang(size: usize, pads: (usize, usize), out: usize, k: usize, s: usize, d: usize) -> usize {
     ((out - 1) * s + (k - 1) * d + 1).saturating_sub(size + pads.0 + pads.1)
 }
 
 impl Lower<'_> {
+    /// Zeros that convolutions and poolings want around a value, if nobody reads it who would rather have it dense.
+    pub(super) fn margin(&self, id: ValueId) -> Option<Margin> {
+        let shape = self.shape(id);
+        let space = shape.get(2..).filter(|s| !s.is_empty() && !self.graph.outputs.contains(&id))?;
+        let mut margin = Margin { pads: vec![(0, 0); space.len()], copied: 0 };
+        for &reader in &self.consumers[id.0] {
+            let node = &self.graph.nodes[reader];
+            let pads = match &node.op {
+                Op::Conv { pads, .. } | Op::MaxPool { pads, .. } | Op::AveragePool { pads, .. } => pads,
+                Op::Binary(_) | Op::Unary(_) => continue,
+                _ => return None,
+            };
+            if pads.iter().any(|p| *p != (0, 0)) {
+                let padded: usize = space.iter().zip(pads).map(|(n, (before, after))| n + before + after).product();
+                margin.copied += shape[0] * shape[1] * padded;
+                for (have, want) in margin.pads.iter_mut().zip(pads) {
+                    *have = (have.0.max(want.0), have.1.max(want.1));
+                }
+            }
+        }
+        (margin.copied > 0).then_some(margin)
+    }
+
     pub(super) fn convolution(&mut self, node: &Node) -> Result<(), LowerError> {
         let (x, w) = (self.operand(node, 0)?, self.operand(node, 1)?);
         let bias = node.inputs.get(2).copied().flatten();
@@ -116,10 +154,43 @@ impl Lower<'_> {
         let halo = self.halo(&q, &shape, kernel, strides, dilations, pads);
         // The smallest integer of the format loses against every element.
         let padded = self.embed(&node.name, &q, &halo, &vec![1; halo.len()], q.lo);
+        if let Some(y) = self.maximum_by_pairs(node, &padded, &shape[2..])? {
+            return self.set_cells(out, y);
+        }
         let win = windows(&padded, &shape[2..], kernel, strides, dilations);
         let y = blocks::reduce_max(&mut self.ctx, &node.name, &win, shape.len())?;
         let y = self.reshaped(&node.name, y, &shape)?;
         self.set_cells(out, y)
+    }
+
+    /// The maximum over windows of a tensor without negative elements, one axis after the other, by `max(a, b) = a + max(b - a, 0)` with the
+    /// table of rectified layers: `2·(k - 1)` cells and `k - 1` lookups for `k` elements, where distances to the maximum take `2·k` and `k`. Nothing
+    /// if differences leave the table, or if the program does without it.
+    fn maximum_by_pairs(&mut self, node: &Node, x: &QTensor, out: &[usize]) -> Result<Option<QTensor>, LowerError> {
+        let Op::MaxPool { kernel, strides, dilations, .. } = &node.op else {
+            return unsupported("not a pooling");
+        };
+        let limb = self.ctx.tables.limb_bits;
+        let bits = i64::BITS - x.hi.leading_zeros();
+        let format = Format { scale: x.scale, bits: (bits + 1).max(2) };
+        let rare = self.ctx.tables.avoids(&blocks::label("Relu", format, format));
+        if x.lo != 0 || format.bits > 16 || limb < bits || rare {
+            return Ok(None);
+        }
+        let mut best = Accumulator::of(x);
+        for d in 0..out.len() {
+            let rows = best;
+            let part = |j: usize| sliced(&rows, d + 2, j * dilations[d], out[d], strides[d]);
+            best = part(0);
+            for j in 1..kernel[d] {
+                let gap = part(j).plus(-1, best.clone());
+                let more = blocks::unary(&mut self.ctx, &node.name, &gap, format, &|v| v.max(0.0), "Relu", format)?;
+                best = best.plus(1, Accumulator::of(&more));
+            }
+        }
+        // Sums of bounds say less than is true of a maximum: it gets a range of its own.
+        let margin = self.margin(node.outputs[0]);
+        Ok(Some(self.ctx.surrounding(margin, |ctx| blocks::bounded(ctx, &node.name, &best, limb))?))
     }
 
     fn halo(

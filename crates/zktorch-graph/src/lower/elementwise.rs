@@ -223,8 +223,9 @@ impl Lower<'_> {
         let input = self.argument_format(x)?;
         let acc = self.argument(x, input.scale)?;
         let format = self.result_format(out);
-        let q = blocks::unary(&mut self.ctx, &node.name, &acc, input, f, name, format)?;
         let shape = self.shape(out).to_vec();
+        let margin = self.margin(out).filter(|m| acc.shape().ends_with(&shape[shape.len() - m.pads.len()..]));
+        let q = self.ctx.surrounding(margin, |ctx| blocks::unary(ctx, &node.name, &acc, input, f, name, format))?;
         let q = self.reshaped(&node.name, q, &shape)?;
         self.set_cells(out, q)
     }

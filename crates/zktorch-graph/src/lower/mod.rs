@@ -13,7 +13,7 @@ mod nonlinear;
 mod quant;
 mod tree;
 
-use crate::blocks::{self, BlockError, Lowering, TablePlan};
+use crate::blocks::{self, BlockError, Lowering, Margin, TablePlan};
 use crate::error::UnsupportedNode;
 use crate::model::IoInfo;
 use crate::store::WeightStore;
@@ -83,6 +83,7 @@ pub(crate) struct Lower<'a> {
     uses: Vec<usize>,
     /// The node that reads each value, where there is exactly one.
     reader: Vec<Option<usize>>,
+    consumers: Vec<Vec<usize>>,
     constants: Constants,
     /// Elementwise functions at all arguments, by name, scale and width.
     functions: std::collections::HashMap<(String, i32, u32), Arc<Vec<f32>>>,
@@ -131,9 +132,10 @@ pub(crate) fn lower(
             .collect(),
         uses,
         reader,
+        consumers,
         constants: Constants::default(),
         functions: std::collections::HashMap::new(),
-        ctx: Lowering { tables: tables.clone(), ..Lowering::new() },
+        ctx: Lowering::with_tables(tables.clone()),
         warnings: Vec::new(),
     };
     let mut failures = Vec::new();
@@ -239,7 +241,7 @@ impl Lower<'_> {
                 self.constant_cells(&c, scale)
             }
             Some(Value::Acc(pending)) => {
-                let q = self.materialise(&pending)?;
+                let q = self.materialise(&pending, self.margin(id))?;
                 self.values[id.0] = Some(Value::Cells(q.clone()));
                 Ok(q)
             }
@@ -247,9 +249,10 @@ impl Lower<'_> {
         }
     }
 
-    fn materialise(&mut self, pending: &Pending) -> Result<QTensor, LowerError> {
+    fn materialise(&mut self, pending: &Pending, margin: Option<Margin>) -> Result<QTensor, LowerError> {
         let acc = self.with_common_remainder(pending.acc.clone(), pending.format.scale);
-        let q = blocks::requantize(&mut self.ctx, &pending.node, &acc, pending.format)?;
+        let margin = margin.filter(|m| acc.shape().ends_with(&pending.shape[pending.shape.len() - m.pads.len()..]));
+        let q = self.ctx.surrounding(margin, |ctx| blocks::requantize(ctx, &pending.node, &acc, pending.format))?;
         self.reshaped(&pending.node, q, &pending.shape)
     }
 
@@ -319,7 +322,7 @@ impl Lower<'_> {
             return unsupported(format!("lowered to shape {:?}, expected {:?}", pending.acc.shape(), pending.shape));
         }
         if self.uses[id.0] > 1 {
-            let q = self.materialise(&pending)?;
+            let q = self.materialise(&pending, self.margin(id))?;
             self.values[id.0] = Some(Value::Cells(q));
         } else {
             self.values[id.0] = Some(Value::Acc(Box::new(pending)));

@@ -167,7 +167,7 @@ impl Lower<'_> {
 
     fn store_pending(&mut self, out: ValueId, p: super::Pending) -> Result<(), LowerError> {
         if self.uses[out.0] > 1 {
-            let q = self.materialise(&p)?;
+            let q = self.materialise(&p, self.margin(out))?;
             return self.set_cells(out, q);
         }
         self.values[out.0] = Some(Value::Acc(Box::new(p)));
@@ -311,11 +311,17 @@ impl Lower<'_> {
         self.set_cells(node.outputs[0], q)
     }
 
-    /// Copies `q` into a larger tensor: axis `d` begins with `pads[d].0` cells, then elements at distance `steps[d]`, then `pads[d].1` cells;
+    /// `q` in a larger tensor, as a view where its zeros exist already, else as a copy: axis `d` begins with `pads[d].0` cells, then elements at distance `steps[d]`, then `pads[d].1` cells;
     /// all other cells are `fill`, each forced by an identity.
     pub(super) fn embed(&mut self, node: &str, q: &QTensor, pads: &[(usize, usize)], steps: &[usize], fill: i64) -> QTensor {
         if pads.iter().all(|p| *p == (0, 0)) && steps.iter().all(|s| *s == 1) {
             return q.clone();
+        }
+        if fill == 0
+            && steps.iter().all(|s| *s == 1)
+            && let Some(q) = self.ctx.with_margin(q, pads)
+        {
+            return q;
         }
         let from = q.shape();
         let shape: Vec<usize> =

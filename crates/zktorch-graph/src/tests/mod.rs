@@ -7,6 +7,7 @@ mod elementwise;
 mod goal;
 mod interface;
 mod layers;
+mod margins;
 mod movement;
 mod quant;
 mod tree;
