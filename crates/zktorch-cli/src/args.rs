@@ -84,7 +84,7 @@ pub enum Command {
         Public inputs and labels (the default) are listed in the proof file, which grows by them: they are the set that the count is about. Of a private or committed set \
         only the count is shown; it then says that there is such a set, not that it is a fair one.\n\n\
         A prediction is the class of the largest score of the integer model, the first of equal ones. \
-        The set is proved in one batch if the memory allows it, otherwise in several, each with its own count: they add up."
+        The set is proved in one batch if the memory and the keys' reference string allow it, otherwise in several, each with its own count: they add up."
     )]
     ProveMetric(ProveMetric),
     /// Folds accumulators (prove --accumulator) into one proof.
