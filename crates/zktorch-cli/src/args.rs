@@ -93,6 +93,22 @@ pub enum Command {
         A fold costs milliseconds. The proof grows by the messages of each accumulator, and is verified with one opening and one pairing check, however many there are."
     )]
     Accumulate(Accumulate),
+    /// Divides a proof into tasks for many machines: a directory, for work and join.
+    #[command(
+        long_about = "Makes a directory with everything that a proof of some inferences needs, and a list of tasks (JOB/job.json: id, kind, inputs, outputs, dependencies).\n\n\
+        The tasks are run by zktorch work on any machine that sees the directory, in any order that the dependencies allow; zktorch join makes the proof.\n\n\
+        The directory holds the weights, the inputs and a secret: only its owner can enter it, and it must be kept as secret as these."
+    )]
+    Plan(Plan),
+    /// Runs a task of a planned job, or whatever is ready.
+    #[command(long_about = "Runs one task of a job (zktorch plan), or with --all whatever is ready until nothing is left.\n\n\
+        A worker may be killed at any moment: the task is run again and gives the same result. A result that is there and intact is not made again; a damaged one is. \
+        Workers of one job claim tasks by files in JOB/claims; a task that is named on the command line is run whoever has claimed it.")]
+    Work(Work),
+    /// Checks the results of a planned job and makes the proof.
+    #[command(long_about = "Checks the results of all tasks of a job (zktorch plan) and makes the proof.\n\n\
+        A result that is missing, damaged, of another task or job, or forged is named: delete it and run its task again.")]
+    Join(Join),
     /// Verifies a proof and prints the statement that it verified.
     #[command(
         long_about = "Verifies a proof with the verifying key alone, and prints what is thereby known: which model, which inputs and which outputs.\n\n\
@@ -406,6 +422,60 @@ pub struct Accumulate {
     /// Where to write the accumulator of all of them, to be folded with more later.
     #[arg(long, value_name = "ACC")]
     pub keep: Option<PathBuf>,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// The compiled model.
+    #[arg(value_name = "MODEL.zkt")]
+    pub model: PathBuf,
+    /// The proving key.
+    #[arg(long, value_name = "PK")]
+    pub pk: PathBuf,
+    /// The input (.npz, .npy, .json).
+    #[arg(short, long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
+    pub input: Option<PathBuf>,
+    /// Many inputs, for one proof of all of them: a folder of files, or a file whose tensors have the inferences as an additional outermost axis.
+    #[arg(long, value_name = "PATH")]
+    pub inputs: Option<PathBuf>,
+    /// The directory to make.
+    #[arg(short, long, value_name = "JOB")]
+    pub output: PathBuf,
+    /// How inferences are split.
+    #[command(flatten)]
+    pub split: Split,
+}
+
+/// Arguments of `work`.
+#[derive(Debug, Args)]
+pub struct Work {
+    /// The job's directory.
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// The task to run.
+    #[arg(required_unless_present_any = ["all", "next"], conflicts_with_all = ["all", "next"])]
+    pub task: Option<String>,
+    /// Run whatever is ready, and wait for what other workers do, until nothing is left.
+    #[arg(long, conflicts_with = "next")]
+    pub all: bool,
+    /// The same, but end after N tasks.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub next: Option<u32>,
+    /// Take over a task if its worker has given no sign of life for so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub claim_timeout: u64,
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The job's directory.
+    #[arg(value_name = "JOB")]
+    pub job: PathBuf,
+    /// Where to write the proof.
+    #[arg(short, long, value_name = "PROOF")]
+    pub output: PathBuf,
 }
 
 /// Arguments of `verify`.

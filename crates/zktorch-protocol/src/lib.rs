@@ -38,7 +38,7 @@ pub use keys::{ProvingKey, SetupError, VerifyingKey, matrix_bits, setup};
 #[cfg(not(feature = "prover"))]
 pub use keys::{ProvingKey, VerifyingKey, matrix_bits};
 #[cfg(feature = "prover")]
-pub use proof::{Blinding, ProveError, accumulate, check_accumulator, prove};
+pub use proof::{Blinding, ProveError, accumulate, check_accumulator, check_leaf, prove};
 pub use proof::{Import, Phase, ProofShape, Statement, Verified, proof_shape, required_srs_size, verify, verify_all};
 #[cfg(feature = "prover")]
 pub use ranges::{RangeError, prove_ranges};

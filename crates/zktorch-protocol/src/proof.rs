@@ -198,14 +198,26 @@ pub(crate) fn read_leaves<P: Party>(
     let mut totals = Vec::with_capacity(statements.len());
     let mut heaps: Vec<Vec<G1Affine>> = Vec::with_capacity(statements.len());
     for statement in statements {
-        party.restart(statement.transcript(key_digest));
-        let imported = |leaf: usize, row: usize| heaps.get(leaf).and_then(|rows| rows.get(row)).copied();
-        let end = leaf(party, statement, key, &imported, None, &mut |_| {})?;
-        let rows = party.restart(Transcript::new()).rows;
-        totals.push(Total::fresh(end.digest, end.form, end.claim, rows));
-        heaps.push(end.heap_rows);
+        let (total, rows) = read_leaf(party, key_digest, statement, key, &heaps)?;
+        totals.push(total);
+        heaps.push(rows);
     }
     Ok((totals, heaps))
+}
+
+/// Reads one leaf; `heaps` are the row commitments of those before it. Returns its own, too.
+fn read_leaf<P: Party>(
+    party: &mut P,
+    key_digest: &[u8; 32],
+    statement: &Statement<'_>,
+    key: Option<&VerifyingKey>,
+    heaps: &[Vec<G1Affine>],
+) -> Result<(Total, Vec<G1Affine>), VerifyError> {
+    party.restart(statement.transcript(key_digest));
+    let imported = |leaf: usize, row: usize| heaps.get(leaf).and_then(|rows| rows.get(row)).copied();
+    let end = leaf(party, statement, key, &imported, None, &mut |_| {})?;
+    let rows = party.restart(Transcript::new()).rows;
+    Ok((Total::fresh(end.digest, end.form, end.claim, rows), end.heap_rows))
 }
 
 /// Reads the decider of a proof. Returns log2 of the length of the opened vector.
@@ -396,6 +408,27 @@ mod prover {
         accumulator.check(&total, &pk.srs, key.pcs.h)
     }
 
+    /// [`check_accumulator`] for a single leaf of several; `heaps` are what this function has returned for the leaves before it, whose rows it may import. Returns its own row
+    /// commitments.
+    pub fn check_leaf(
+        pk: &ProvingKey,
+        key: &VerifyingKey,
+        statement: &Statement<'_>,
+        heaps: &[Vec<G1Affine>],
+        accumulator: &Accumulator,
+    ) -> Result<Vec<G1Affine>, AccumulatorError> {
+        check_publics(statement.program, statement.publics)?;
+        if accumulator.leaves() != 1 {
+            return Err(VerifyError::Parts(format!("one statement for {} leaves", accumulator.leaves())).into());
+        }
+        let messages = accumulator.messages();
+        let mut party = Verifier::new(Transcript::new(), &messages);
+        let (total, rows) = read_leaf(&mut party, &key.digest(), statement, Some(key), heaps)?;
+        party.finish()?;
+        accumulator.check(&total, &pk.srs, key.pcs.h)?;
+        Ok(rows)
+    }
+
     fn message_table(pk: &ProvingKey, key: &VerifyingKey) -> FixedBaseTable {
         let mut bases = pk.srs.g1[..ROW].to_vec();
         bases.push(key.pcs.h);
@@ -501,6 +534,6 @@ mod prover {
 }
 
 #[cfg(feature = "prover")]
-pub use prover::{Blinding, ProveError, accumulate, check_accumulator, prove};
+pub use prover::{Blinding, ProveError, accumulate, check_accumulator, check_leaf, prove};
 #[cfg(test)]
 pub(crate) use prover::{accumulate_with, prove_with};

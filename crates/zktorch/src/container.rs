@@ -37,10 +37,24 @@ pub enum Kind {
     RangeProof,
     /// Inferences proved up to the decider.
     Accumulator,
+    /// All integers of some inferences: a result of a job's task.
+    Witness,
+    /// An accumulator as the result of a job's task.
+    TaskResult,
 }
 
 impl Kind {
-    const ALL: [Kind; 7] = [Kind::Model, Kind::ProvingKey, Kind::VerifyingKey, Kind::Proof, Kind::Srs, Kind::RangeProof, Kind::Accumulator];
+    const ALL: [Kind; 9] = [
+        Kind::Model,
+        Kind::ProvingKey,
+        Kind::VerifyingKey,
+        Kind::Proof,
+        Kind::Srs,
+        Kind::RangeProof,
+        Kind::Accumulator,
+        Kind::Witness,
+        Kind::TaskResult,
+    ];
 
     fn tag(self) -> [u8; 4] {
         match self {
@@ -51,6 +65,8 @@ impl Kind {
             Kind::Srs => *b"SRS\0",
             Kind::RangeProof => *b"RANG",
             Kind::Accumulator => *b"ACCU",
+            Kind::Witness => *b"WITN",
+            Kind::TaskResult => *b"TASK",
         }
     }
 
@@ -72,6 +88,8 @@ impl Kind {
             Kind::Srs => "a reference string",
             Kind::RangeProof => "a range proof",
             Kind::Accumulator => "an accumulator",
+            Kind::Witness => "the witness of a job",
+            Kind::TaskResult => "the result of a job's task",
         }
     }
 
@@ -84,6 +102,7 @@ impl Kind {
             Kind::Srs => "zktorch srs generate --size-log2 N -o SRS",
             Kind::RangeProof => "zktorch setup MODEL.zkt --pk PK --vk VK --prove-ranges RANGES",
             Kind::Accumulator => "zktorch prove MODEL.zkt --pk PK --input FILE --accumulator ACC",
+            Kind::Witness | Kind::TaskResult => "zktorch work JOB TASK",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Errors: what went wrong, a stable code, and what to do about it.
 
 use crate::container::Kind;
+use crate::jobdir::JobError;
 use crate::metric::MetricError;
 use std::path::PathBuf;
 use zktorch_float::EvalError;
@@ -258,6 +259,9 @@ pub enum Error {
     /// An accumulator that is refused.
     #[error(transparent)]
     Accumulator(AccumulatorError),
+    /// A job's directory.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// A proof that would take more memory than it may.
     #[error("the proof needs about {} MiB of memory, even in {segments} segments; {} MiB are allowed", needed >> 20, memory >> 20)]
     Memory {
@@ -321,6 +325,7 @@ impl Error {
             },
             Self::Mismatch(_) => "E0611",
             Self::Srs { .. } => "E0620",
+            Self::Job(e) => e.code(),
         }
     }
 
@@ -329,6 +334,7 @@ impl Error {
         let text = match self {
             Self::File(e) => return e.help(),
             Self::Input(e) => return e.help(),
+            Self::Job(e) => return Some(e.help()),
             Self::Import { source, .. } => match source {
                 ImportError::Io { .. } => "check the path; weights outside of the model file are looked for in its folder",
                 ImportError::NotOnnx(_) => {

@@ -1,21 +1,19 @@
 //! Proofs of many inferences, of large models, or both: leaves are proved one by one, or side by side, and folded in a tree as they become ready.
 
-use crate::container::{self, Kind};
-use crate::error::{Error, FileError};
+use crate::accumulated::{Accumulated, fold_as};
+use crate::error::Error;
 use crate::id::ModelId;
 use crate::keys::ProvingKey;
 use crate::model::Model;
 use crate::parts::{Layout, Parts};
-use crate::proof::{MAX_LAYOUTS, Proof, Run, layouts};
+use crate::proof::Run;
 use crate::random;
 use rand_core::SeedableRng as _;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use zktorch_algebra::{Fr, fr_from_wide_bytes};
 use zktorch_float::Tensor;
-use zktorch_program::Witness;
 use zktorch_program::derive::{Derived, SegmentCost};
+use zktorch_program::{Program, Witness};
 use zktorch_protocol::{self as protocol, Blinding};
 
 /// Memory of the prover per heap cell and per lookup of a leaf, and what does not depend on either: measured with `zktorch bench`.
@@ -58,22 +56,6 @@ pub struct ProvedAll {
     pub outputs: Vec<Vec<Tensor>>,
 }
 
-/// Inferences proved up to the decider, which can be folded with others of the same model. **Secret**: it tells about weights and inputs.
-#[derive(Debug, Clone)]
-pub struct Accumulated {
-    model: ModelId,
-    runs: Vec<Run>,
-    accumulator: protocol::Accumulator,
-}
-
-/// Contents of an accumulator's file.
-#[derive(Serialize, Deserialize)]
-struct AccumulatedFile {
-    model: ModelId,
-    runs: Vec<Run>,
-    accumulator: Vec<u8>,
-}
-
 /// How inferences are proved: the batches, each with its segments.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -102,17 +84,11 @@ impl Plan {
             let parts = match known.iter().find(|p| p.layout().inferences as usize == size) {
                 Some(parts) => parts.clone(),
                 None => {
-                    let parts = plan_batch(model, size, summed, options)?;
-                    for segment in 0..parts.len() {
-                        let shape = protocol::proof_shape(parts.program(program, segment)).map_err(Error::Program)?;
-                        plan.srs_size = plan.srs_size.max(shape.srs_size);
-                    }
-                    known.push(parts);
+                    known.push(plan_batch(model, size, summed, options)?);
                     known[known.len() - 1].clone()
                 }
             };
-            let first = plan.leaves();
-            plan.parts.push(parts.at(first));
+            plan.push(program, parts)?;
         }
         Ok(plan)
     }
@@ -120,6 +96,36 @@ impl Plan {
     /// Powers that the reference string needs.
     pub fn srs_size(&self) -> usize {
         self.srs_size
+    }
+
+    /// The plan with these batches, as [`Plan::layouts`] tells them.
+    ///
+    /// # Errors
+    /// A program that cannot be batched or cut like this.
+    pub fn of_layouts<'a>(model: &Model, layouts: impl IntoIterator<Item = &'a Layout>) -> Result<Plan, Error> {
+        let mut plan = Plan { parts: Vec::new(), srs_size: 0 };
+        let mut known: Vec<Parts> = Vec::new();
+        for layout in layouts {
+            if !known.iter().any(|p| p.layout() == layout) {
+                known.push(derive(model, layout)?);
+            }
+            for parts in known.iter().filter(|p| p.layout() == layout) {
+                plan.push(&model.compiled.built.program, parts.clone())?;
+            }
+        }
+        Ok(plan)
+    }
+
+    fn push(&mut self, program: &Program, parts: Parts) -> Result<(), Error> {
+        if !self.parts.iter().any(|p| p.layout() == parts.layout()) {
+            for segment in 0..parts.len() {
+                let shape = protocol::proof_shape(parts.program(program, segment)).map_err(Error::Program)?;
+                self.srs_size = self.srs_size.max(shape.srs_size);
+            }
+        }
+        let first = self.leaves();
+        self.parts.push(parts.at(first));
+        Ok(())
     }
 
     /// Number of batches.
@@ -215,6 +221,27 @@ impl JobSecret {
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// The secret of one job: it depends on everything that the job's digest covers, so another job never uses the same one.
+    pub(crate) fn of_job(&self, job: &[u8; 32]) -> JobSecret {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(b"zktorch job secret v1").update(job);
+        JobSecret(*hasher.finalize().as_bytes())
+    }
+
+    /// What only a worker of the job can write under the result of a task.
+    pub(crate) fn tag(&self, task: &str, result: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(b"zktorch task result v1").update(&(task.len() as u64).to_le_bytes()).update(task.as_bytes()).update(result);
+        hasher.finalize()
+    }
+
+    /// The generator of a fold. The digests go in, so that no blinder serves two folds.
+    pub(crate) fn fold_rng(&self, left: &[u8; 32], right: &[u8; 32]) -> rand_chacha::ChaCha20Rng {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(b"zktorch fold v1").update(left).update(right);
+        rand_chacha::ChaCha20Rng::from_seed(*hasher.finalize().as_bytes())
     }
 
     fn hasher(&self, purpose: &str, numbers: &[u64]) -> blake3::Hasher {
@@ -401,105 +428,5 @@ impl Job<'_> {
     fn report(&self) {
         let (leaves, folds) = (self.leaves.load(Ordering::Relaxed), self.folds.load(Ordering::Relaxed));
         (self.progress)(Progress { leaves, folds, total: self.plan.leaves() });
-    }
-}
-
-/// Folds two accumulators of one model; the inferences of `left` come first. With `batches`, they stand for whole batches; otherwise `right` continues the batch that `left` ends
-/// with: it holds the next segments of it.
-///
-/// # Errors
-/// Accumulators of another model.
-pub fn fold_as(key: &ProvingKey, left: Accumulated, right: Accumulated, batches: bool) -> Result<Accumulated, Error> {
-    let id = key.model_id();
-    if left.model != id || right.model != id {
-        return Err(Error::Mismatch("an accumulator belongs to another model than the proving key".into()));
-    }
-    let mut runs = left.runs;
-    if batches {
-        runs.extend(right.runs);
-        if layouts(&runs) > MAX_LAYOUTS {
-            return Err(Error::Mismatch(format!("no proof has more than {MAX_LAYOUTS} different layouts of batches")));
-        }
-    }
-    let accumulator =
-        protocol::Accumulator::fold(left.accumulator, right.accumulator, &key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
-    Ok(Accumulated { model: id, runs, accumulator })
-}
-
-impl Accumulated {
-    /// The public messages.
-    #[cfg(test)]
-    pub(crate) fn messages(&self) -> Vec<u8> {
-        self.accumulator.messages()
-    }
-
-    /// Number of leaves: batches times segments.
-    pub fn leaves(&self) -> usize {
-        self.accumulator.leaves()
-    }
-
-    /// The model that it is about.
-    pub fn model_id(&self) -> ModelId {
-        self.model
-    }
-
-    /// Number of inferences.
-    pub fn inferences(&self) -> usize {
-        self.runs.iter().map(|r| r.layout.inferences as usize).sum()
-    }
-
-    /// Proves it, for good.
-    ///
-    /// # Errors
-    /// A key of another model.
-    pub fn decide(self, key: &ProvingKey) -> Result<Proof, Error> {
-        if self.model != key.model_id() {
-            return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
-        }
-        let proof = self.accumulator.decide(&key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
-        Ok(Proof::new(self.model, self.runs, proof))
-    }
-
-    /// That it stands for what it says, and can be decided: for accumulators that somebody else made.
-    ///
-    /// # Errors
-    /// [`Error::Accumulator`], with the part that is wrong.
-    pub fn check(&self, key: &ProvingKey) -> Result<(), Error> {
-        if self.model != key.model_id() {
-            return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
-        }
-        let verifying = key.verifying_key();
-        let parts = crate::proof::parts(&verifying.key.program, &self.runs, self.accumulator.messages().len())
-            .map_err(|e| Error::Accumulator(e.into()))?;
-        let statements = crate::proof::statements(verifying, &self.runs, &parts);
-        protocol::check_accumulator(&key.key, &verifying.key, &statements, &self.accumulator).map_err(Error::Accumulator)
-    }
-
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// A file that is not intact.
-    pub fn read(path: &Path) -> Result<Accumulated, FileError> {
-        let bytes = container::read(path)?;
-        let payload = container::open(Kind::Accumulator, path, &bytes)?;
-        let invalid = |reason: String| FileError::Payload { file: path.to_path_buf(), kind: Kind::Accumulator, reason };
-        let (file, rest) = postcard::take_from_bytes::<AccumulatedFile>(payload).map_err(|e| invalid(e.to_string()))?;
-        if !rest.is_empty() {
-            return Err(invalid(format!("{} bytes follow its end", rest.len())));
-        }
-        let accumulator = protocol::Accumulator::decode(&file.accumulator).map_err(|e| invalid(e.to_string()))?;
-        Ok(Accumulated { model: file.model, runs: file.runs, accumulator })
-    }
-
-    /// Writes a file that only its owner can read, and returns its length.
-    ///
-    /// # Errors
-    /// [`FileError::Write`].
-    pub fn write(&self, path: &Path) -> Result<u64, Error> {
-        let file = AccumulatedFile { model: self.model, runs: self.runs.clone(), accumulator: self.accumulator.encode() };
-        let payload = postcard::to_allocvec(&file).map_err(|e| Error::Mismatch(format!("the accumulator cannot be encoded: {e}")))?;
-        let bytes = container::seal(Kind::Accumulator, &payload);
-        container::write_secret(path, &bytes)?;
-        Ok(bytes.len() as u64)
     }
 }

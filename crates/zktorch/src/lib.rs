@@ -27,10 +27,12 @@
 //! | [`prove`] | model, proving key, input | [`Proof`] with its public tensors |
 //! | [`verify`] | verifying key, proof | [`Statement`], or a [`Rejection`] |
 
+mod accumulated;
 pub mod container;
 mod error;
 mod id;
 mod job;
+mod jobdir;
 mod keys;
 mod metric;
 mod model;
@@ -45,10 +47,12 @@ pub mod tensors;
 mod tests;
 mod weights;
 
+pub use accumulated::{Accumulated, fold_as};
 pub use container::Kind;
 pub use error::{Error, FileError, InputError, Rejection};
 pub use id::ModelId;
-pub use job::{Accumulated, JobOptions, JobSecret, Plan, Progress, ProvedAll, fold_as, prove_all, prove_leaf};
+pub use job::{JobOptions, JobSecret, Plan, Progress, ProvedAll, prove_all, prove_leaf};
+pub use jobdir::{Claim, Claims, JobDir, JobError, Task, TaskState, Worker, describe_result};
 pub use keys::{ModelInfo, ProvingKey, TensorInfo, VerifyingKey, setup, write_keys};
 pub use metric::{CORRECT, LABEL, Metric, MetricError, Score, plan_metric, score};
 pub use model::{CheckReport, Model, OnnxModel, Options, UnsupportedNode, check};

@@ -221,7 +221,7 @@ fn keys_and_proofs_survive_their_files() {
     assert_eq!(verify(&vk, &again).unwrap().model_id, vk.model_id());
 }
 
-fn inputs(count: usize) -> Vec<Vec<Tensor>> {
+pub(crate) fn inputs(count: usize) -> Vec<Vec<Tensor>> {
     let value = |k: usize, i: usize| ((k * 5 + i * 3) % 17) as f32 / 8.0 - 1.0;
     (0..count).map(|k| vec![Tensor::f32(vec![1, 4], (0..4).map(|i| value(k, i)).collect()).unwrap()]).collect()
 }

@@ -46,6 +46,14 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
             ];
             (lines, json!({ "claimed_model_id": all.model_id().to_string(), "inferences": all.inferences(), "leaves": all.leaves() }))
         }
+        Kind::Witness | Kind::TaskResult => {
+            let (job, task, length) = zktorch::describe_result(path, kind)?;
+            let lines = vec![
+                format!("says that it is the result of task {task} of job {}, {}", hex(&job), bytes(length as u64)),
+                "secret: it holds hidden values of the job's inferences".to_owned(),
+            ];
+            (lines, json!({ "claimed_job": hex(&job), "claimed_task": task, "length": length }))
+        }
         Kind::Srs => {
             let srs = ReferenceString::read(path)?;
             let line = format!("{} powers; zktorch srs verify checks that they belong together", count(srs.len()));

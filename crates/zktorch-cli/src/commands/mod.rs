@@ -5,6 +5,7 @@ mod check;
 mod compile;
 mod demo;
 mod inspect;
+mod job;
 mod prove;
 mod prove_metric;
 mod run;
@@ -31,6 +32,9 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
         Command::Prove(args) => prove::prove(&args, ui),
         Command::ProveMetric(args) => prove_metric::prove_metric(&args, ui),
         Command::Accumulate(args) => accumulate::accumulate(&args, ui),
+        Command::Plan(args) => job::plan(&args, ui),
+        Command::Work(args) => job::work(&args, ui),
+        Command::Join(args) => job::join(&args, ui),
         Command::Verify(args) => verify::verify(&args, ui),
         Command::Inspect(args) => inspect::inspect(&args, ui),
         Command::Srs(args) => srs::srs(&args, ui),

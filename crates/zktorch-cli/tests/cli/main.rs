@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod happy;
+mod job;
 mod metric;
 mod rejection;
 

@@ -94,7 +94,7 @@ impl Accumulator {
     }
 
     /// Folds two accumulators; the leaves of `left` come first. `srs` needs one power.
-    pub fn fold(left: Accumulator, right: Accumulator, srs: &Srs, h: G1Affine, mut rng: impl RngCore + CryptoRng) -> Accumulator {
+    pub fn fold(left: Accumulator, right: Accumulator, srs: &Srs, h: G1Affine, mut rng: impl CryptoRng) -> Accumulator {
         let (short, long) = (left.claim.poly.len().min(right.claim.poly.len()), left.claim.poly.len().max(right.claim.poly.len()));
         let inner = |k: &OpenClaim, p: &OpenClaim| -> Fr {
             let pairs = k.table[..short].par_chunks(1 << 12).zip(p.poly[..short].par_chunks(1 << 12));
@@ -171,7 +171,7 @@ impl Accumulator {
     }
 
     /// Proves the accumulator: the messages of its leaves, its folds, and the decider.
-    pub fn decide(self, srs: &Srs, h: G1Affine, rng: impl RngCore + CryptoRng) -> Vec<u8> {
+    pub fn decide(self, srs: &Srs, h: G1Affine, rng: impl CryptoRng) -> Vec<u8> {
         let mut bases = srs.g1[..ROW].to_vec();
         bases.push(h);
         let table = FixedBaseTable::new(&bases, 8);
