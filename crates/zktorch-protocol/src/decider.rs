@@ -37,6 +37,7 @@ use zktorch_algebra::{Fr, G1Affine, mle::eq_table};
 
 /// What the prover brings to [`decide`]: the reference string, `H`, and the accumulator's secrets.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "prover"), expect(dead_code, reason = "a verifier has none"))]
 pub(crate) struct Secrets<'a> {
     pub srs: &'a pcs::Srs,
     pub h: G1Affine,

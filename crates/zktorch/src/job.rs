@@ -17,9 +17,9 @@ use zktorch_program::{Program, Witness};
 use zktorch_protocol::{self as protocol, Blinding};
 
 /// Memory of the prover per heap cell and per lookup of a leaf, and what does not depend on either: measured with `zktorch bench`.
-const BYTES_PER_CELL: u64 = 120;
-const BYTES_PER_LOOKUP: u64 = 110;
-const BYTES_BASE: u64 = 40 << 20;
+const BYTES_PER_CELL: u64 = 100;
+const BYTES_PER_LOOKUP: u64 = 28;
+const BYTES_BASE: u64 = 16 << 20;
 /// Inferences are proved side by side as one batch while it stays below this number of cells.
 const BATCH_CELLS: usize = 1 << 22;
 /// Leaves of fewer cells are proved side by side, one on each core; larger ones one after the other, each on all cores.
@@ -191,7 +191,7 @@ fn peak(model: &Model, parts: &Parts) -> u64 {
     };
     let largest = (0..parts.len()).map(leaf).max().unwrap_or(0);
     let heaps = u64::from(parts.layout().inferences) * program.heap_len as u64 * 8;
-    BYTES_BASE + program.parameter_count() as u64 * 4 + heaps + largest
+    BYTES_BASE + program.parameter_count() as u64 * 2 + heaps + largest
 }
 
 /// The secret of a job: blinders of shared rows are derived from it, so that leaves can be made apart from each other.
