@@ -150,7 +150,7 @@ impl<'a> Parts<'a> {
     /// Writes the file as [`write_atomic`] does; returns its length.
     pub(crate) fn write(&self, path: &Path, digest: &[u8; DIGEST]) -> Result<u64, FileError> {
         let pieces = std::iter::once(&self.header[..]).chain(self.payload.iter().map(|p| &p[..])).chain([&digest[..]]);
-        stage_pieces(path, pieces.clone())?.commit()?;
+        stage_pieces(path, pieces.clone(), SHARED)?.commit()?;
         Ok(pieces.map(|p| p.len() as u64).sum())
     }
 }
@@ -289,15 +289,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Write`].
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    // A temporary file has these permissions from the start, and keeps them when it gets its name.
-    stage(path, bytes)?.commit()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(path, private).map_err(|source| FileError::Write { file: path.to_path_buf(), source })?;
-    }
-    Ok(())
+    stage_pieces(path, [bytes].into_iter(), 0o600)?.commit()
 }
 
 /// A file that is complete on disk but not yet visible under its name.
@@ -323,12 +315,16 @@ impl Staged {
 /// # Errors
 /// [`FileError::Write`]; nothing is left behind then.
 pub fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, FileError> {
-    stage_pieces(path, [bytes].into_iter())
+    stage_pieces(path, [bytes].into_iter(), SHARED)
 }
 
-fn stage_pieces<'a>(path: &Path, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Staged, FileError> {
+/// Permissions of files that are no secrets: the umask applies, as to any file that a program creates.
+const SHARED: u32 = 0o666;
+
+/// A staged file that has its permissions from the first byte on.
+fn stage_pieces<'a>(path: &Path, pieces: impl Iterator<Item = &'a [u8]>, mode: u32) -> Result<Staged, FileError> {
     let fail = |source| FileError::Write { file: path.to_path_buf(), source };
-    let mut temporary = temporary_beside(path).map_err(fail)?;
+    let mut temporary = temporary_beside(path, mode).map_err(fail)?;
     for piece in pieces {
         temporary.write_all(piece).map_err(fail)?;
     }
@@ -345,10 +341,10 @@ pub fn check_writable(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
         return Err(fail(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
     }
-    temporary_beside(path).map(|_| ()).map_err(fail)
+    temporary_beside(path, SHARED).map(|_| ()).map_err(fail)
 }
 
-fn temporary_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+fn temporary_beside(path: &Path, mode: u32) -> std::io::Result<tempfile::NamedTempFile> {
     let folder = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
@@ -358,9 +354,10 @@ fn temporary_beside(path: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // The umask applies, as to any file that a program creates.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+        builder.permissions(std::fs::Permissions::from_mode(mode));
     }
+    #[cfg(not(unix))]
+    let _ = mode;
     builder.tempfile_in(folder)
 }
 
