@@ -5,7 +5,7 @@
 //! equation says the same of every row, whatever the circuit, and all circuits have one shape.
 //!
 //! After the last message all equations are combined with the powers of one challenge into a single [`Form`] `⟨x, w⟩ + Σ y_{i,ab} w_{i,a} w_{i,b} + c = 0`, in which `x, y, c`
-//! are known to both parties. Forms of different proofs can be folded: see [`crate::accumulate`].
+//! are known to both parties. Forms of different proofs can be folded: see [`mod@crate::accumulate`].
 
 use ark_ff::{AdditiveGroup, Field};
 use std::collections::BTreeMap;

@@ -2,12 +2,12 @@
 //!
 //! # Relation
 //! Wires `w` (committed row by row), an error `e` (committed) and a known form satisfy `u ⟨x, w⟩ + Σ y_{i,ab} w_{i,a} w_{i,b} + u² c = e`: the relaxed verifier circuit of
-//! [`crate::accumulate`]. For a proof that was not folded, `u = 1` and `e = 0`.
+//! [`mod@crate::accumulate`]. For a proof that was not folded, `u = 1` and `e = 0`.
 //!
 //! # Protocol
 //! | step | prover sends | verifier checks or samples | code |
 //! | --- | --- | --- | --- |
-//! | 1 | a hidden row of random wires that the form does not use | | [`decide`] |
+//! | 1 | a hidden row of random wires that the form does not use | | `decide` |
 //! | 2 | commitments to random wires `w'` and to the cross terms `t_1, t_2`: the form at `w + ρw'` is `e + ρ t_1 + ρ² t_2` | draws `ρ` | `prover::mask` |
 //! | 3 | `ê = e + ρ t_1 + ρ² t_2` | a public claim on the combination of the commitments | |
 //! | 4 | sumcheck of `Σ_i u ⟨x_i, ŵ_i⟩ + Σ y_{i,ab} ŵ_{i,a} ŵ_{i,b} = ê − u² c` over the rows `i`, in the clear, `ŵ = w + ρw'` | draws the rounds' challenges `r` | |

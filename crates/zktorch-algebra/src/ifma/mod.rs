@@ -2,17 +2,17 @@
 //!
 //! | item | what it is |
 //! | --- | --- |
-//! | [`Ifma`] | proof that the processor has the instructions; where there is none, portable code runs |
-//! | [`U64x8`] | one vector register; the only wrapper of intrinsics |
-//! | [`Packed`] | eight residues of five 52-bit limbs: addition, subtraction, Montgomery product and square |
+//! | `Ifma` | proof that the processor has the instructions; where there is none, portable code runs |
+//! | `U64x8` | one vector register; the only wrapper of intrinsics |
+//! | `Packed` | eight residues of five 52-bit limbs: addition, subtraction, Montgomery product and square |
 //!
 //! # How to write a kernel
 //!
-//! A vector can be made only from an [`Ifma`], so whoever holds one may use its methods: they are safe. They are also
+//! A vector can be made only from an `Ifma`, so whoever holds one may use its methods: they are safe. They are also
 //! `#[inline(always)]` without a target feature of their own, and are worth their name only when they end up inside a
 //! function compiled for the instructions. So a kernel is an outer function
 //!
-//! ```ignore
+//! ```text
 //! #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
 //! fn kernel(ifma: Ifma, …) { … }
 //! ```

@@ -20,7 +20,7 @@
 //!
 //! | step | prover sends | verifier | code |
 //! | --- | --- | --- | --- |
-//! | 1 | commitments to the cross terms `t_1, t_2` of the form and, in the clear, `s = ⟨k_A, p_B⟩ + ⟨k_B, p_A⟩` | absorbs the digests of `A` and `B`, draws `ρ` | [`fold_messages`] |
+//! | 1 | commitments to the cross terms `t_1, t_2` of the form and, in the clear, `s = ⟨k_A, p_B⟩ + ⟨k_B, p_A⟩` | absorbs the digests of `A` and `B`, draws `ρ` | `fold_messages` |
 //! | 2 | | `(x, y, c, u, w, k, p) = A + ρB`, `e = e_A + ρ t_1 + ρ² t_2 + ρ³ e_B`, `v = v_A + ρ s + ρ² v_B`; the digest of the result | [`Accumulator::fold`], `replay` |
 //!
 //! The folds form a binary tree over the leaves, of any shape: the statement is the list of leaves. The verifier replays every leaf's transcript and every fold and adds nothing up before the end: the weight of
