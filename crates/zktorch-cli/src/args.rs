@@ -309,12 +309,9 @@ pub struct Prove {
     /// The proving key.
     #[arg(long, value_name = "PK")]
     pub pk: PathBuf,
-    /// The input (.npz, .npy, .json).
-    #[arg(short, long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
-    pub input: Option<PathBuf>,
-    /// Many inputs, for one proof of all of them: a folder of files, or a file whose tensors have the inferences as an additional outermost axis.
-    #[arg(long, value_name = "PATH")]
-    pub inputs: Option<PathBuf>,
+    /// What the model runs on.
+    #[command(flatten)]
+    pub inputs: Inputs,
     /// Where to write the proof.
     #[arg(short, long, value_name = "PROOF", required_unless_present = "accumulator")]
     pub output: Option<PathBuf>,
@@ -351,6 +348,17 @@ pub struct ProveMetric {
     /// How inferences are split.
     #[command(flatten)]
     pub split: Split,
+}
+
+/// The inputs of one inference, or of many.
+#[derive(Debug, Args)]
+pub struct Inputs {
+    /// The input (.npz, .npy, .json).
+    #[arg(short, long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
+    pub input: Option<PathBuf>,
+    /// Many inputs, for one proof of all of them: a folder of files, or a file whose tensors have the inferences as an additional outermost axis.
+    #[arg(long, value_name = "PATH")]
+    pub inputs: Option<PathBuf>,
 }
 
 /// How inferences are split into batches and segments.
@@ -433,12 +441,9 @@ pub struct Plan {
     /// The proving key.
     #[arg(long, value_name = "PK")]
     pub pk: PathBuf,
-    /// The input (.npz, .npy, .json).
-    #[arg(short, long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
-    pub input: Option<PathBuf>,
-    /// Many inputs, for one proof of all of them: a folder of files, or a file whose tensors have the inferences as an additional outermost axis.
-    #[arg(long, value_name = "PATH")]
-    pub inputs: Option<PathBuf>,
+    /// What the model runs on.
+    #[command(flatten)]
+    pub inputs: Inputs,
     /// The directory to make.
     #[arg(short, long, value_name = "JOB")]
     pub output: PathBuf,

@@ -192,6 +192,13 @@ impl Form {
     }
 }
 
+/// The two middle coefficients of a polynomial of degree 3 from its values at 1 and −1 and its outer coefficients.
+#[cfg(feature = "prover")]
+pub(crate) fn cross_terms([plus, minus]: [Fr; 2], [constant, leading]: [Fr; 2]) -> [Fr; 2] {
+    let half = Fr::from(2u64).inverse().unwrap_or_default();
+    [(plus - minus) * half - leading, (plus + minus) * half - constant]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,6 +145,7 @@ fn row_form(form: &Form, u: Fr, eq: &[Fr], row: &[Fr; ROW]) -> Fr {
 #[cfg(feature = "prover")]
 mod prover {
     use super::*;
+    use crate::circuit::cross_terms;
     use crate::opening::prover::commit_to;
     use crate::sumcheck::interpolate;
     use zktorch_algebra::mle::{self, bind_top};
@@ -180,10 +181,7 @@ mod prover {
             let sum: Vec<Fr> = wires.iter().zip(&random).map(|(w, r)| *w + sign * r).collect();
             form.evaluate(&sum, u)
         };
-        let (plus, minus) = (at(Fr::ONE), at(-Fr::ONE));
-        let e = form.evaluate(&wires, u);
-        let half = Fr::from(2u64).inverse().unwrap_or_default();
-        let (t1, t2) = ((plus - minus) * half, (plus + minus) * half - e);
+        let [t1, t2] = cross_terms([at(Fr::ONE), at(-Fr::ONE)], [form.evaluate(&wires, u), Fr::ZERO]);
         let (srs, h) = (secrets.srs, secrets.h);
         let commitments = [
             commit_to(srs, h, &random, random_blinders[0]),

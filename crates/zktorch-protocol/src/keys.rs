@@ -1,10 +1,11 @@
 //! Proving and verifying keys.
 
+use crate::bytes::{Reader, Writer};
 use crate::claims::index_bits;
 use crate::error::VerifyError;
 use crate::pcs;
 use serde::{Deserialize, Serialize};
-use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, fr_to_bytes, g1_each_from_bytes, g1_to_bytes};
+use zktorch_algebra::{Fr, G1_BYTES, G1Affine, g1_each_from_bytes, g1_to_bytes};
 use zktorch_program::Program;
 
 /// What a verifier needs: the program, the commitments to the parameters and the reference string's verifier part. It *is* the model's
@@ -109,56 +110,24 @@ pub struct ProvingKey {
 impl ProvingKey {
     /// Encoding: digest, then counts (u64 little-endian) and values.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.key_digest.to_vec();
+        let mut out = Writer(self.key_digest.to_vec());
         let srs = self.srs.encode();
-        out.extend((srs.len() as u64).to_le_bytes());
-        out.extend(srs);
-        out.extend((self.matrix_blinders.len() as u64 + 1).to_le_bytes());
-        for list in std::iter::once(&self.params_blinders).chain(&self.matrix_blinders) {
-            out.extend((list.len() as u64).to_le_bytes());
-            for b in list {
-                out.extend(fr_to_bytes(b));
-            }
-        }
-        out
+        out.count(srs.len());
+        out.0.extend(srs);
+        out.count(self.matrix_blinders.len() + 1);
+        std::iter::once(&self.params_blinders).chain(&self.matrix_blinders).for_each(|list| out.scalars(list));
+        out.0
     }
 
     /// Decodes; points are checked to be on the curve.
     pub fn decode(bytes: &[u8]) -> Result<ProvingKey, VerifyError> {
         let bad = || VerifyError::Key("the proving key is truncated or malformed".to_string());
-        fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-            let (head, tail) = rest.split_first_chunk::<N>()?;
-            *rest = tail;
-            Some(head)
-        }
-        let mut rest = bytes;
-        let key_digest = *take::<32>(&mut rest).ok_or_else(bad)?;
-        let length = u64::from_le_bytes(*take::<8>(&mut rest).ok_or_else(bad)?) as usize;
-        if length > rest.len() {
-            return Err(bad());
-        }
-        let (srs, tail) = rest.split_at(length);
-        rest = tail;
+        let mut reader = Reader(bytes);
+        let key_digest = *reader.array().ok_or_else(bad)?;
+        let srs = reader.count(1).and_then(|n| reader.bytes(n)).ok_or_else(bad)?;
         let srs = pcs::Srs::decode(srs).map_err(|e| VerifyError::Key(e.to_string()))?;
-        let lists = u64::from_le_bytes(*take::<8>(&mut rest).ok_or_else(bad)?) as usize;
-        if lists == 0 || lists > rest.len() / 8 {
-            return Err(bad());
-        }
-        let mut blinders = Vec::with_capacity(lists);
-        for _ in 0..lists {
-            let n = u64::from_le_bytes(*take::<8>(&mut rest).ok_or_else(bad)?) as usize;
-            if n > rest.len() / FR_BYTES {
-                return Err(bad());
-            }
-            let mut list = Vec::with_capacity(n);
-            for _ in 0..n {
-                list.push(take::<FR_BYTES>(&mut rest).and_then(fr_from_bytes).ok_or_else(bad)?);
-            }
-            blinders.push(list);
-        }
-        if !rest.is_empty() {
-            return Err(bad());
-        }
+        // A list takes 8 bytes at least: its count.
+        let mut blinders = reader.list(8, Reader::scalars).filter(|lists| !lists.is_empty() && reader.0.is_empty()).ok_or_else(bad)?;
         let params_blinders = blinders.remove(0);
         Ok(ProvingKey { key_digest, srs, params_blinders, matrix_blinders: blinders })
     }

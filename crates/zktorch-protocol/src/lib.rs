@@ -5,6 +5,7 @@ pub mod accumulate;
 #[allow(clippy::unwrap_used)]
 mod attacks;
 pub mod automaton;
+mod bytes;
 #[cfg(feature = "prover")]
 mod cells;
 pub mod circuit;

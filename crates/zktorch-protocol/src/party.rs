@@ -247,6 +247,13 @@ mod prover {
         fr_from_wide_bytes(&bytes)
     }
 
+    /// Multiples of what hidden messages are committed with: `G_0..G_{ROW-1}` and, last, `H`.
+    pub(crate) fn message_table(srs: &crate::pcs::Srs, h: G1Affine) -> FixedBaseTable {
+        let mut bases = srs.g1[..ROW].to_vec();
+        bases.push(h);
+        FixedBaseTable::new(&bases, 8)
+    }
+
     /// Called with a message's name and its content, which it may change.
     #[cfg(test)]
     pub type Tamper<'a, T> = Box<dyn FnMut(&'static str, &mut T) + 'a>;
@@ -396,5 +403,7 @@ mod prover {
     }
 }
 
+#[cfg(feature = "prover")]
+pub(crate) use prover::message_table;
 #[cfg(feature = "prover")]
 pub use prover::random_scalar;

@@ -99,8 +99,8 @@ impl<'a> Statement<'a> {
         t
     }
 
-    /// Whether a row of the heap is imported.
-    fn imported(&self, row: usize) -> Option<(usize, usize)> {
+    /// Where a row of the heap comes from, if it is imported: the other leaf and the row in its heap.
+    pub fn imported(&self, row: usize) -> Option<(usize, usize)> {
         let import = self.imports.iter().find(|i| row.checked_sub(i.first_row).is_some_and(|k| k < i.rows))?;
         Some((import.from_leaf, import.from_row + (row - import.first_row)))
     }
@@ -318,11 +318,9 @@ pub fn verify_all(key: &VerifyingKey, statements: &[Statement<'_>], proof: &[u8]
 mod prover {
     use super::*;
     use crate::accumulate::{Accumulator, AccumulatorError};
-    use crate::circuit::ROW;
     use crate::keys::{ProvingKey, blinded_rows};
-    use crate::party::{Part, Prover, random_scalar};
+    use crate::party::{Part, Prover, message_table, random_scalar};
     use rand_core::{CryptoRng, RngCore};
-    use zktorch_algebra::msm::FixedBaseTable;
 
     /// Why a proof cannot be made.
     #[derive(Debug, thiserror::Error)]
@@ -381,7 +379,7 @@ mod prover {
         rng: R,
         phase: &mut dyn FnMut(Phase),
     ) -> Result<Accumulator, ProveError> {
-        let table = message_table(pk, key);
+        let table = message_table(&pk.srs, key.pcs.h);
         let mut party = Prover::new(Transcript::new(), &table, rng);
         accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)
     }
@@ -429,12 +427,6 @@ mod prover {
         Ok(rows)
     }
 
-    fn message_table(pk: &ProvingKey, key: &VerifyingKey) -> FixedBaseTable {
-        let mut bases = pk.srs.g1[..ROW].to_vec();
-        bases.push(key.pcs.h);
-        FixedBaseTable::new(&bases, 8)
-    }
-
     /// The blinder of a row that proofs are linked by: a keyed hash of position and content. Content goes in, because one blinder for two
     /// contents would show their difference.
     fn linked_blinder(link: &[u8; 32], index: usize, cells: &[i64]) -> Fr {
@@ -462,7 +454,7 @@ mod prover {
         phase: &mut dyn FnMut(Phase),
         hook: impl FnOnce(&mut Prover<'_, R>),
     ) -> Result<Vec<u8>, ProveError> {
-        let table = message_table(pk, key);
+        let table = message_table(&pk.srs, key.pcs.h);
         let mut party = Prover::new(Transcript::new(), &table, rng);
         hook(&mut party);
         let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;

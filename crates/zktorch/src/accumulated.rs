@@ -44,10 +44,8 @@ pub(crate) fn fold_with(
     batches: bool,
     rng: ChaCha20Rng,
 ) -> Result<Accumulated, Error> {
-    let id = key.model_id();
-    if left.model != id || right.model != id {
-        return Err(Error::Mismatch("an accumulator belongs to another model than the proving key".into()));
-    }
+    left.belongs_to(key)?;
+    right.belongs_to(key)?;
     let mut runs = left.runs;
     if batches {
         runs.extend(right.runs);
@@ -56,7 +54,7 @@ pub(crate) fn fold_with(
         }
     }
     let accumulator = protocol::Accumulator::fold(left.accumulator, right.accumulator, &key.key.srs, key.verifying_key().key.pcs.h, rng);
-    Ok(Accumulated { model: id, runs, accumulator })
+    Ok(Accumulated { model: key.model_id(), runs, accumulator })
 }
 
 impl Accumulated {
@@ -81,14 +79,19 @@ impl Accumulated {
         self.runs.iter().map(|r| r.layout.inferences as usize).sum()
     }
 
+    fn belongs_to(&self, key: &ProvingKey) -> Result<(), Error> {
+        match self.model == key.model_id() {
+            true => Ok(()),
+            false => Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into())),
+        }
+    }
+
     /// Proves it, for good.
     ///
     /// # Errors
     /// A key of another model.
     pub fn decide(self, key: &ProvingKey) -> Result<Proof, Error> {
-        if self.model != key.model_id() {
-            return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
-        }
+        self.belongs_to(key)?;
         let proof = self.accumulator.decide(&key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
         Ok(Proof::new(self.model, self.runs, proof))
     }
@@ -98,9 +101,7 @@ impl Accumulated {
     /// # Errors
     /// [`Error::Accumulator`], with the part that is wrong.
     pub fn check(&self, key: &ProvingKey) -> Result<(), Error> {
-        if self.model != key.model_id() {
-            return Err(Error::Mismatch("the accumulator belongs to another model than the proving key".into()));
-        }
+        self.belongs_to(key)?;
         let verifying = key.verifying_key();
         let parts = crate::proof::parts(&verifying.key.program, &self.runs, self.accumulator.messages().len())
             .map_err(|e| Error::Accumulator(e.into()))?;

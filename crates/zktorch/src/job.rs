@@ -9,6 +9,7 @@ use crate::parts::{Layout, Parts};
 use crate::proof::Run;
 use crate::random;
 use rand_core::SeedableRng as _;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use zktorch_algebra::{Fr, fr_from_wide_bytes};
 use zktorch_float::Tensor;
@@ -77,20 +78,8 @@ impl Plan {
         let largest = options.batch.unwrap_or(automatic).clamp(1, inferences.max(1));
         // Batches of nearly equal size, at most two sizes.
         let batches = inferences.div_ceil(largest).max(1);
-        let mut plan = Plan { parts: Vec::new(), srs_size: 0 };
-        let mut known: Vec<Parts> = Vec::new();
-        for batch in 0..batches {
-            let size = inferences / batches + usize::from(batch < inferences % batches);
-            let parts = match known.iter().find(|p| p.layout().inferences as usize == size) {
-                Some(parts) => parts.clone(),
-                None => {
-                    known.push(plan_batch(model, size, summed, options)?);
-                    known[known.len() - 1].clone()
-                }
-            };
-            plan.push(program, parts)?;
-        }
-        Ok(plan)
+        let sizes = (0..batches).map(|batch| inferences / batches + usize::from(batch < inferences % batches));
+        Plan::of_parts(program, Parts::sequence(sizes, |&size| plan_batch(model, size, summed, options))?)
     }
 
     /// Powers that the reference string needs.
@@ -103,29 +92,19 @@ impl Plan {
     /// # Errors
     /// A program that cannot be batched or cut like this.
     pub fn of_layouts<'a>(model: &Model, layouts: impl IntoIterator<Item = &'a Layout>) -> Result<Plan, Error> {
-        let mut plan = Plan { parts: Vec::new(), srs_size: 0 };
-        let mut known: Vec<Parts> = Vec::new();
-        for layout in layouts {
-            if !known.iter().any(|p| p.layout() == layout) {
-                known.push(derive(model, layout)?);
-            }
-            for parts in known.iter().filter(|p| p.layout() == layout) {
-                plan.push(&model.compiled.built.program, parts.clone())?;
-            }
-        }
-        Ok(plan)
+        Plan::of_parts(&model.compiled.built.program, Parts::sequence(layouts, |layout| derive(model, layout))?)
     }
 
-    fn push(&mut self, program: &Program, parts: Parts) -> Result<(), Error> {
-        if !self.parts.iter().any(|p| p.layout() == parts.layout()) {
+    fn of_parts(program: &Program, parts: Vec<Parts>) -> Result<Plan, Error> {
+        let mut srs_size = 0;
+        let mut layouts = HashSet::new();
+        for parts in parts.iter().filter(|p| layouts.insert(p.layout())) {
             for segment in 0..parts.len() {
                 let shape = protocol::proof_shape(parts.program(program, segment)).map_err(Error::Program)?;
-                self.srs_size = self.srs_size.max(shape.srs_size);
+                srs_size = srs_size.max(shape.srs_size);
             }
         }
-        let first = self.leaves();
-        self.parts.push(parts.at(first));
-        Ok(())
+        Ok(Plan { parts, srs_size })
     }
 
     /// Number of batches.
@@ -323,8 +302,7 @@ pub fn prove_leaf(
     let rows = witness.heap.chunks(1 << statement.program.row_bits).enumerate();
     let blinder = |(row, cells): (usize, &[i64])| {
         // An imported row has the blinder that it has where it comes from.
-        let import = parts.imports(segment).iter().find(|i| row.checked_sub(i.first_row).is_some_and(|k| k < i.rows));
-        let (leaf, row) = import.map_or((own, row), |i| (i.from_leaf, i.from_row + (row - i.first_row)));
+        let (leaf, row) = statement.imported(row).unwrap_or((own, row));
         secret.blinder(leaf, row, cells)
     };
     let blinders: Vec<Fr> = rows.map(blinder).collect();

@@ -1,6 +1,9 @@
 //! What a proof of several inferences or segments is made of.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::Arc;
 use zktorch_program::derive::{DeriveError, Derived, Import, batched_segments};
 use zktorch_program::{Program, PublicId};
@@ -55,8 +58,30 @@ impl Parts {
         Ok(Parts { labels: (0..derived.len()).map(label).collect(), imports: imports.collect(), derived: Arc::new(derived), ..own })
     }
 
+    /// The parts of one batch after the other; batches with equal keys share the work of deriving them.
+    pub fn sequence<K: Eq + Hash, E>(
+        keys: impl IntoIterator<Item = K>,
+        mut derive: impl FnMut(&K) -> Result<Parts, E>,
+    ) -> Result<Vec<Parts>, E> {
+        let mut known: HashMap<K, Parts> = HashMap::new();
+        let mut leaves = 0;
+        let next = |key: K| {
+            let parts = match known.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let parts = derive(new.key())?;
+                    new.insert(parts)
+                }
+            };
+            let first = leaves;
+            leaves += parts.len();
+            Ok(parts.at(first))
+        };
+        keys.into_iter().map(next).collect()
+    }
+
     /// The same parts, as leaves of a proof from the given one on.
-    pub fn at(&self, first_leaf: usize) -> Parts {
+    fn at(&self, first_leaf: usize) -> Parts {
         let mut parts = self.clone();
         parts.imports.iter_mut().flatten().for_each(|i| i.from_leaf += first_leaf);
         parts

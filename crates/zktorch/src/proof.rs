@@ -151,22 +151,7 @@ pub(crate) fn parts(program: &Program, runs: &[Run], bytes: usize) -> Result<Vec
     if runs.iter().any(|r| !r.layout.summed.is_sorted_by(|a, b| a < b)) {
         return Err(wrong("the list of summed tensors is not in order"));
     }
-    let mut known: Vec<Parts> = Vec::new();
-    let mut parts = Vec::with_capacity(runs.len());
-    let mut leaves = 0;
-    for run in runs {
-        let own = match known.iter().position(|p| *p.layout() == run.layout) {
-            Some(k) => k,
-            None => {
-                known.push(Parts::new(program, &run.layout).map_err(|e| wrong(&e.to_string()))?);
-                known.len() - 1
-            }
-        };
-        let own = known[own].at(leaves);
-        leaves += own.len();
-        parts.push(own);
-    }
-    Ok(parts)
+    Parts::sequence(runs.iter().map(|r| &r.layout), |layout| Parts::new(program, layout).map_err(|e| wrong(&e.to_string())))
 }
 
 /// What each leaf is about: run by run, segment by segment.

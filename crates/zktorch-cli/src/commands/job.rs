@@ -1,6 +1,6 @@
 //! A proof by many machines: `plan`, `work`, `join`.
 
-use super::prove::job_options;
+use super::prove::{job_options, layouts_json, read_inputs};
 use crate::args;
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
@@ -16,20 +16,15 @@ const POLL: Duration = Duration::from_millis(100);
 pub fn plan(args: &args::Plan, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the inputs");
     let model = Model::read(&args.model)?;
-    let inputs = match (&args.inputs, &args.input) {
-        (Some(path), _) => model.read_many(path)?,
-        (None, Some(path)) => vec![model.read_inputs(path)?],
-        (None, None) => Vec::new(),
-    };
+    let inputs = read_inputs(&model, &args.inputs)?;
     drop(model);
     ui.phase("planning");
     let job = JobDir::create(&args.output, &args.model, &args.pk, &inputs, &job_options(&args.split))?;
     ui.finish();
-    let layouts: Vec<_> = job.layouts().map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect();
     let tasks: Vec<String> = job.tasks().iter().map(Task::to_string).collect();
     let dir = job.path().display();
-    ui.result(&json!({ "job": dir.to_string(), "inferences": inputs.len(), "batches": layouts, "tasks": tasks }));
-    ui.line(format!("planned {} inferences in {} batches: {} tasks", inputs.len(), layouts.len(), tasks.len()));
+    ui.result(&json!({ "job": dir.to_string(), "inferences": inputs.len(), "batches": layouts_json(job.layouts()), "tasks": tasks }));
+    ui.line(format!("planned {} inferences in {} batches: {} tasks", inputs.len(), job.layouts().count(), tasks.len()));
     ui.line(format!("{dir} holds the weights, the inputs and a secret: keep it as secret as these"));
     ui.line(format!("on every machine: zktorch work {dir} --all; then: zktorch join {dir} -o PROOF"));
     Ok(Outcome::Done)

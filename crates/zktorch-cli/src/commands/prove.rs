@@ -6,14 +6,14 @@ use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Instant;
-use zktorch::{JobOptions, Model, Plan, ProvingKey, container};
+use zktorch::{JobOptions, Layout, Model, Plan, ProvedAll, ProvingKey, Tensor, container};
 
 /// `zktorch prove`.
 pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     for output in args.output.iter().chain(&args.accumulator) {
         container::check_writable(output)?;
     }
-    match (&args.input, &args.output) {
+    match (&args.inputs.input, &args.output) {
         (Some(input), Some(output))
             if args.accumulator.is_none() && args.split.batch.is_none() && args.split.segments.is_none() && args.split.memory.is_none() =>
         {
@@ -63,27 +63,37 @@ pub fn job_options(split: &args::Split) -> JobOptions {
     JobOptions { batch: split.batch.map(|b| b as usize), segments, memory }
 }
 
+/// One inference's inputs, or those of many.
+pub fn read_inputs(model: &Model, inputs: &args::Inputs) -> Result<Vec<Vec<Tensor>>, Failure> {
+    match (&inputs.inputs, &inputs.input) {
+        (Some(path), _) => Ok(model.read_many(path)?),
+        (None, Some(path)) => Ok(vec![model.read_inputs(path)?]),
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// Proves all leaves and folds them, behind a progress bar.
+pub fn prove_all(model: &Model, key: &ProvingKey, plan: &Plan, inputs: &[Vec<Tensor>], ui: &Ui) -> Result<ProvedAll, Failure> {
+    ui.bar("proving and folding", (2 * plan.leaves()).saturating_sub(1) as u64);
+    let bar = ui.counter();
+    Ok(zktorch::prove_all(model, key, plan, inputs, &|done| bar.set((done.leaves + done.folds) as u64))?)
+}
+
 /// The batches of a plan.
-pub fn layouts_json(plan: &Plan) -> Value {
-    plan.layouts().map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect()
+pub fn layouts_json<'a>(layouts: impl Iterator<Item = &'a Layout>) -> Value {
+    layouts.map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect()
 }
 
 /// Many inferences, or segments, or both.
 fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
     let model = Model::read(&args.model)?;
-    let inputs = match (&args.inputs, &args.input) {
-        (Some(path), _) => model.read_many(path)?,
-        (None, Some(path)) => vec![model.read_inputs(path)?],
-        (None, None) => Vec::new(),
-    };
+    let inputs = read_inputs(&model, &args.inputs)?;
     let key = ProvingKey::read(&args.pk)?;
     let began = Instant::now();
     let plan = Plan::new(&model, inputs.len(), &[], &job_options(&args.split))?;
     let leaves = plan.leaves();
-    ui.bar("proving and folding", (2 * leaves).saturating_sub(1) as u64);
-    let bar = ui.counter();
-    let all = zktorch::prove_all(&model, &key, &plan, &inputs, &|done| bar.set((done.leaves + done.folds) as u64))?;
+    let all = prove_all(&model, &key, &plan, &inputs, ui)?;
     let accumulator_bytes = args.accumulator.as_ref().map(|path| all.accumulated.write(path)).transpose()?;
     ui.phase("proving the accumulator");
     let proof_bytes = args.output.as_ref().map(|path| all.accumulated.decide(&key)?.write(path)).transpose()?;
@@ -93,7 +103,7 @@ fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     ui.result(&json!({
         "inferences": inputs.len(),
         "leaves": leaves,
-        "batches": layouts_json(&plan),
+        "batches": layouts_json(plan.layouts()),
         "proof_bytes": proof_bytes,
         "accumulator_bytes": accumulator_bytes,
         "prove_seconds": elapsed,

@@ -1,4 +1,4 @@
-use super::prove::{job_options, layouts_json};
+use super::prove::{job_options, layouts_json, prove_all};
 use crate::args;
 use crate::process::{available_bytes, peak_rss_bytes};
 use crate::ui::{Ui, bytes, seconds};
@@ -32,9 +32,7 @@ pub fn prove_metric(args: &args::ProveMetric, ui: &Ui) -> Result<Outcome, Failur
     let began = Instant::now();
     let plan = zktorch::plan_metric(&model, &key, samples.len(), &options)?;
     let (batches, leaves) = (plan.batches(), plan.leaves());
-    ui.bar("proving and folding", (2 * leaves).saturating_sub(1) as u64);
-    let bar = ui.counter();
-    let all = zktorch::prove_all(&model, &key, &plan, &samples, &|done| bar.set((done.leaves + done.folds) as u64))?;
+    let all = prove_all(&model, &key, &plan, &samples, ui)?;
     ui.phase("proving the accumulator");
     let proof = all.accumulated.decide(&key)?;
     let written = proof.write(&args.output)?;
@@ -46,7 +44,7 @@ pub fn prove_metric(args: &args::ProveMetric, ui: &Ui) -> Result<Outcome, Failur
         "inferences": samples.len(),
         "metric": score_json(score),
         "leaves": leaves,
-        "batches": layouts_json(&plan),
+        "batches": layouts_json(plan.layouts()),
         "proof_bytes": written,
         "prove_seconds": elapsed,
         "peak_rss_bytes": peak,

@@ -1,10 +1,11 @@
 //! The prover's accumulators: folding, encoding, and the check of an accumulator that somebody else made.
 
 use super::{Digest, Messages, Total, fold_messages};
-use crate::circuit::{Form, Pair, ROW};
+use crate::bytes::{Reader, Writer};
+use crate::circuit::{Form, Pair, ROW, cross_terms};
 use crate::decider;
 use crate::opening::{OpenClaim, prover::commit_to};
-use crate::party::{Party, Prover, random_scalar};
+use crate::party::{Party, Prover, message_table, random_scalar};
 use crate::pcs::Srs;
 use crate::transcript::Transcript;
 use ark_ff::{AdditiveGroup, Field};
@@ -12,7 +13,7 @@ use rand_core::{CryptoRng, RngCore};
 use rayon::prelude::*;
 use zktorch_algebra::msm::{FixedBaseTable, msm};
 use zktorch_algebra::small::dot;
-use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_from_bytes, fr_to_bytes, g1_from_bytes, g1_to_bytes};
+use zktorch_algebra::{FR_BYTES, Fr, G1_BYTES, G1Affine, fr_to_bytes, g1_to_bytes};
 
 /// A fold: where it stands in the tree, and its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,10 +107,8 @@ impl Accumulator {
             let (form, wires) = combine(&left, &right, sign);
             form.evaluate(&wires, left.slack + sign * right.slack)
         };
-        let (plus, minus) = (at(Fr::ONE), at(-Fr::ONE));
-        let half = Fr::from(2u64).inverse().unwrap_or_default();
         let own = |a: &Accumulator| a.form.evaluate(&a.wires, a.slack);
-        let (t1, t2) = ((plus - minus) * half - own(&right), (plus + minus) * half - own(&left));
+        let [t1, t2] = cross_terms([at(Fr::ONE), at(-Fr::ONE)], [own(&left), own(&right)]);
         let blinders = [random_scalar(&mut rng), random_scalar(&mut rng)];
         let cross = [commit_to(srs, h, &[t1], blinders[0]), commit_to(srs, h, &[t2], blinders[1])];
         let messages = Messages { cross, claim: s };
@@ -172,9 +171,7 @@ impl Accumulator {
 
     /// Proves the accumulator: the messages of its leaves, its folds, and the decider.
     pub fn decide(self, srs: &Srs, h: G1Affine, rng: impl CryptoRng) -> Vec<u8> {
-        let mut bases = srs.g1[..ROW].to_vec();
-        bases.push(h);
-        let table = FixedBaseTable::new(&bases, 8);
+        let table = message_table(srs, h);
         let mut party = Prover::new(Transcript::new(), &table, rng);
         self.decide_with(&mut party, srs, h, &mut || ());
         party.proof
@@ -338,50 +335,4 @@ fn combine(left: &Accumulator, right: &Accumulator, weight: Fr) -> (Form, Vec<Fr
     wires.resize(wires.len().max(right.wires.len()), Fr::ZERO);
     wires.iter_mut().zip(&right.wires).for_each(|(a, b)| *a += weight * b);
     (form, wires)
-}
-
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn count(&mut self, n: usize) {
-        self.0.extend((n as u64).to_le_bytes());
-    }
-    fn scalar(&mut self, x: &Fr) {
-        self.0.extend(fr_to_bytes(x));
-    }
-    fn scalars(&mut self, xs: &[Fr]) {
-        self.count(xs.len());
-        self.0.reserve(xs.len() * FR_BYTES);
-        xs.iter().for_each(|x| self.scalar(x));
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn bytes(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(n)?;
-        self.0 = tail;
-        Some(head)
-    }
-    fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
-        self.bytes(N)?.first_chunk()
-    }
-    /// A count of things that take at least `size` bytes each.
-    fn count(&mut self, size: usize) -> Option<usize> {
-        let n = usize::try_from(u64::from_le_bytes(*self.array()?)).ok()?;
-        (size == 0 || n <= self.0.len() / size).then_some(n)
-    }
-    fn list<T>(&mut self, size: usize, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        (0..self.count(size)?).map(|_| item(self)).collect()
-    }
-    fn scalar(&mut self) -> Option<Fr> {
-        fr_from_bytes(self.array::<FR_BYTES>()?)
-    }
-    fn point(&mut self) -> Option<G1Affine> {
-        g1_from_bytes(self.array::<G1_BYTES>()?)
-    }
-    fn scalars(&mut self) -> Option<Vec<Fr>> {
-        self.list(FR_BYTES, Reader::scalar)
-    }
 }
