@@ -15,8 +15,6 @@
 use crate::claims::{Weight, index_bits};
 use ark_ff::{AdditiveGroup, Field};
 use std::collections::HashMap;
-#[cfg(feature = "prover")]
-use zktorch_algebra::table::add_scaled;
 use zktorch_algebra::{Fr, mle::sum_of_eq_below};
 use zktorch_program::Axis;
 
@@ -32,7 +30,7 @@ struct Digit {
 }
 
 /// Merges neighbouring axes that are contiguous with each other, where the weights allow it.
-fn merge(axes: &[(Axis, Weight)]) -> (Fr, Vec<(Axis, Weight)>) {
+pub(crate) fn merge(axes: &[(Axis, Weight)]) -> (Fr, Vec<(Axis, Weight)>) {
     let mut scale = Fr::ONE;
     let mut out: Vec<(Axis, Weight)> = Vec::new();
     for (axis, weight) in axes {
@@ -140,131 +138,67 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
     scale * states.get(&full).copied().unwrap_or(Fr::ZERO)
 }
 
-/// Runs of weights that are long enough for vector instructions.
-#[cfg(feature = "prover")]
-const RUN: usize = 64;
-
-/// Adds `scale · K` to a table that starts at cell `base` of the vector.
-#[cfg(feature = "prover")]
-pub fn scatter(offset: usize, axes: &[(Axis, Weight)], scale: Fr, base: usize, out: &mut [Fr]) {
-    let mut scale = scale;
-    let mut tables: Vec<(usize, Vec<Fr>)> = Vec::new();
-    for (axis, weight) in axes {
-        let table = weight.table(axis.size);
-        if axis.stride == 0 {
-            scale *= table.iter().sum::<Fr>();
-        } else {
-            tables.push((axis.stride, table));
-        }
-    }
-    tables.sort_by_key(|(stride, _)| std::cmp::Reverse(*stride));
-    // Axes that overlap (windows of a convolution) are convolved into one: fewer cells than index pairs.
-    let mut d = 0;
-    while d + 1 < tables.len() {
-        let (big, small) = (&tables[d], &tables[d + 1]);
-        let ratio = big.0 / small.0;
-        let merged = ratio * (big.1.len() - 1) + small.1.len();
-        if big.0 % small.0 == 0 && merged < big.1.len() * small.1.len() {
-            let mut table = vec![Fr::ZERO; merged];
-            for (i, a) in big.1.iter().enumerate() {
-                add_scaled(&mut table[i * ratio..], &small.1, a);
-            }
-            tables[d] = (small.0, table);
-            tables.remove(d + 1);
-            d = 0;
-        } else {
-            d += 1;
-        }
-    }
-    // Short neighbouring runs become one, which is added many times.
-    while let [.., outer, big, small] = &tables[..]
-        && outer.1.len() > 1
-        && small.0 == 1
-        && big.0 == small.1.len()
-        && small.1.len() < RUN
-    {
-        let mut table = vec![Fr::ZERO; big.1.len() * small.1.len()];
-        for (out, a) in table.chunks_mut(small.1.len()).zip(&big.1) {
-            add_scaled(out, &small.1, a);
-        }
-        tables.truncate(tables.len() - 2);
-        tables.push((1, table));
-    }
-    fn add(out: &mut [Fr], at: usize, tables: &[(usize, Vec<Fr>)], w: Fr) {
-        match tables.split_first() {
-            None => out[at] += w,
-            Some(((1, table), [])) => add_scaled(&mut out[at..], table, &w),
-            Some(((stride, table), [])) => {
-                for (i, t) in table.iter().enumerate() {
-                    out[at + i * stride] += w * t;
-                }
-            }
-            Some(((stride, table), rest)) => {
-                for (i, t) in table.iter().enumerate() {
-                    add(out, at + i * stride, rest, w * t);
-                }
-            }
-        }
-    }
-    add(out, offset - base, &tables, scale);
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use zktorch_algebra::{hash_to_fr, mle};
 
-    struct Rng(u64);
+    pub(crate) struct Rng(pub u64);
     impl Rng {
-        fn below(&mut self, n: usize) -> usize {
+        pub fn below(&mut self, n: usize) -> usize {
             self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (self.0 >> 33) as usize % n
         }
-        fn point(&mut self, n: usize) -> Vec<Fr> {
+        pub fn point(&mut self, n: usize) -> Vec<Fr> {
             (0..n).map(|_| hash_to_fr(&self.below(1 << 30).to_le_bytes())).collect()
         }
     }
 
+    /// Offset and axes of a window inside `2^n` cells.
+    pub(crate) fn random_claim(rng: &mut Rng, n: usize) -> (usize, Vec<(Axis, Weight)>) {
+        let mut axes: Vec<(Axis, Weight)> = Vec::new();
+        let mut reach = 0;
+        for _ in 0..rng.below(4) {
+            let axis = Axis { size: 1 + rng.below(6), stride: [0, 1, 2, 3, 5, 6, 8, 12][rng.below(8)] };
+            if reach + (axis.size - 1) * axis.stride >= 1 << n {
+                continue;
+            }
+            reach += (axis.size - 1) * axis.stride;
+            let weight = if rng.below(5) == 0 { Weight::Ones } else { Weight::Eq(rng.point(index_bits(axis.size))) };
+            axes.push((axis, weight));
+        }
+        if rng.below(2) == 0 {
+            axes.sort_by_key(|(a, _)| std::cmp::Reverse(a.stride));
+        }
+        (rng.below((1 << n) - reach), axes)
+    }
+
+    /// `K` over `2^n` cells.
+    pub(crate) fn by_definition(offset: usize, axes: &[(Axis, Weight)], n: usize) -> Vec<Fr> {
+        let mut k = vec![Fr::ZERO; 1 << n];
+        let tables: Vec<Vec<Fr>> = axes.iter().map(|(a, w)| w.table(a.size)).collect();
+        let count: usize = axes.iter().map(|(a, _)| a.size).product();
+        for mut flat in 0..count {
+            let (mut x, mut w) = (offset, Fr::ONE);
+            for (d, (a, _)) in axes.iter().enumerate().rev() {
+                let i = flat % a.size;
+                flat /= a.size;
+                x += i * a.stride;
+                w *= tables[d][i];
+            }
+            k[x] += w;
+        }
+        k
+    }
+
     #[test]
-    fn automaton_and_scatter_agree_with_the_definition() {
+    fn automaton_agrees_with_the_definition() {
         let mut rng = Rng(7);
         for _ in 0..300 {
             let n = 4 + rng.below(6);
-            let mut axes: Vec<(Axis, Weight)> = Vec::new();
-            let mut reach = 0;
-            for _ in 0..rng.below(4) {
-                let axis = Axis { size: 1 + rng.below(6), stride: [0, 1, 2, 3, 5, 6, 8, 12][rng.below(8)] };
-                if reach + (axis.size - 1) * axis.stride >= 1 << n {
-                    continue;
-                }
-                reach += (axis.size - 1) * axis.stride;
-                let weight = if rng.below(5) == 0 { Weight::Ones } else { Weight::Eq(rng.point(index_bits(axis.size))) };
-                axes.push((axis, weight));
-            }
-            if rng.below(2) == 0 {
-                axes.sort_by_key(|(a, _)| std::cmp::Reverse(a.stride));
-            }
-            let offset = rng.below((1 << n) - reach);
+            let (offset, axes) = random_claim(&mut rng, n);
             let z = rng.point(n);
-            // By definition.
-            let mut k = vec![Fr::ZERO; 1 << n];
-            let tables: Vec<Vec<Fr>> = axes.iter().map(|(a, w)| w.table(a.size)).collect();
-            let count: usize = axes.iter().map(|(a, _)| a.size).product();
-            for mut flat in 0..count {
-                let (mut x, mut w) = (offset, Fr::ONE);
-                for (d, (a, _)) in axes.iter().enumerate().rev() {
-                    let i = flat % a.size;
-                    flat /= a.size;
-                    x += i * a.stride;
-                    w *= tables[d][i];
-                }
-                k[x] += w;
-            }
-            assert_eq!(evaluate(offset, &axes, &z), mle::evaluate(&k, &z));
-            let three = Fr::from(3u64);
-            let mut got = vec![Fr::ZERO; 1 << n];
-            scatter(offset, &axes, three, 0, &mut got);
-            assert!(got.iter().zip(&k).all(|(g, k)| *g == three * k));
+            assert_eq!(evaluate(offset, &axes, &z), mle::evaluate(&by_definition(offset, &axes, n), &z));
         }
     }
 }

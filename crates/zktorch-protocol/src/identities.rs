@@ -275,7 +275,7 @@ pub fn identity_argument<P: Party>(
 mod prover {
     use super::*;
     use crate::claims::{Vector, Window};
-    use crate::product::{Batch, Join, Term};
+    use crate::product::{Batch, Factors, Join, Term};
     use rayon::prelude::*;
     use zktorch_algebra::{
         mle::{eq_table, eq_table_scaled},
@@ -341,7 +341,7 @@ mod prover {
                 if m.has_eq() {
                     tables.push(eq_over(m));
                 }
-                Term { coeff: m.weight, integers: None, tables }
+                Term { coeff: m.weight, factors: Factors::Tables(tables) }
             })
             .collect();
         Some(Batch::new(terms, rounds, degree, Join::Constant))

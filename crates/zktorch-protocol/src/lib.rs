@@ -13,6 +13,8 @@ pub mod claims;
 pub mod decider;
 mod error;
 pub mod identities;
+#[cfg(feature = "prover")]
+mod kernel;
 mod keys;
 mod limits;
 pub mod lookup;
@@ -24,6 +26,8 @@ mod product;
 mod proof;
 mod ranges;
 pub mod reduce;
+#[cfg(feature = "prover")]
+mod streamed;
 pub mod sumcheck;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -272,7 +272,7 @@ fn add_padded(sum: &mut Vec<Fr>, fold: Fr, vector: &[Fr]) {
 pub(crate) mod prover {
     use super::*;
     use crate::cells::PaddedMatrix;
-    use crate::product::{Batch, Join, Term};
+    use crate::product::{Batch, Factors, Join, Term};
     use crate::sumcheck::RoundProver;
     use crate::transcript::Transcript;
     use rayon::prelude::*;
@@ -342,7 +342,7 @@ pub(crate) mod prover {
             .map(|((claim, _, hi), u)| {
                 let coeff = weight;
                 weight *= sigma;
-                Term { coeff, integers: None, tables: vec![u.clone(), eq_table(&claim.point[*hi..])] }
+                Term { coeff, factors: Factors::Tables(vec![u.clone(), eq_table(&claim.point[*hi..])]) }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Padded))
@@ -392,7 +392,7 @@ pub(crate) mod prover {
                         *k += e;
                     }
                 }
-                Term { coeff, integers: None, tables: vec![poly, kernel] }
+                Term { coeff, factors: Factors::Tables(vec![poly, kernel]) }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Padded))

@@ -1,14 +1,11 @@
 //! The prover of a batch of sums of products: `Σ_t c_t · Σ_x Π_f T_{t,f}(x)`, for terms over different numbers of variables.
 
+use crate::claims::Claim;
+use crate::streamed::Streamed;
 use crate::sumcheck::{RoundProver, interpolate};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
-use zktorch_algebra::{
-    Fr, fr_from_i64,
-    mle::bind_top,
-    small::{dot, dot_small},
-    table,
-};
+use zktorch_algebra::{Fr, mle::bind_top, small::dot, table};
 
 /// How a term over `m < rounds` variables joins a batch over more variables. It depends on the last `m` variables either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +20,27 @@ pub enum Join {
 pub struct Term<'a> {
     /// Coefficient.
     pub coeff: Fr,
-    /// A factor of integers, padded with zeros; it becomes the first factor when its first variable is bound.
-    pub integers: Option<&'a [i64]>,
-    /// The other factors: tables of `2^m` values each.
-    pub tables: Vec<Vec<Fr>>,
+    /// The factors.
+    pub factors: Factors<'a>,
+}
+
+/// The factors of a term.
+pub enum Factors<'a> {
+    /// Tables of `2^m` values each.
+    Tables(Vec<Vec<Fr>>),
+    /// Two factors that are tables only after the first rounds, over the given number of variables.
+    Streamed(Streamed<'a>, usize),
+}
+
+impl<'a> Factors<'a> {
+    /// `cells(x) · Σ_j w_j K_j(x)` over `2^vars` cells.
+    pub fn streamed(cells: &'a [i64], claims: &[(Fr, Claim)], vars: usize) -> Factors<'a> {
+        let streamed = Streamed::new(cells, claims, vars);
+        match vars {
+            0 => Factors::Tables(streamed.tables().into()),
+            _ => Factors::Streamed(streamed, vars),
+        }
+    }
 }
 
 /// A batch of terms in a sumcheck of `rounds` rounds.
@@ -56,21 +70,28 @@ impl<'a> Batch<'a> {
         let terms = terms
             .into_iter()
             .map(|term| {
-                let len = term.tables.first().map_or(1, Vec::len);
-                let vars = len.trailing_zeros() as usize;
-                assert!(len.is_power_of_two() && vars <= rounds && term.tables.iter().all(|x| x.len() == len), "tables of one size");
-                let sum = if vars < rounds { total(&term) } else { Fr::ZERO };
+                let vars = match &term.factors {
+                    Factors::Streamed(_, vars) => *vars,
+                    Factors::Tables(tables) => {
+                        let len = tables.first().map_or(1, Vec::len);
+                        assert!(len.is_power_of_two() && tables.iter().all(|x| x.len() == len), "tables of one size");
+                        len.trailing_zeros() as usize
+                    }
+                };
+                assert!(vars <= rounds, "no more variables than rounds");
+                let sum = if vars < rounds { total(&term.factors) } else { Fr::ZERO };
                 State { vars, sum, term }
             })
             .collect();
         Batch { terms, degree, join, round: 0, rounds }
     }
 
-    /// Values of the factors of term `t` at the point to which all variables were bound; a factor of integers comes first.
+    /// Values of the factors of term `t` at the point to which all variables were bound.
     pub fn finals(&self, t: usize) -> Vec<Fr> {
-        let term = &self.terms[t].term;
-        let integer = term.integers.map(|v| fr_from_i64(v.first().copied().unwrap_or(0)));
-        integer.into_iter().chain(term.tables.iter().map(|x| x[0])).collect()
+        match &self.terms[t].term.factors {
+            Factors::Tables(tables) => tables.iter().map(|x| x[0]).collect(),
+            Factors::Streamed(..) => unreachable!("all variables are bound"),
+        }
     }
 }
 
@@ -79,25 +100,18 @@ fn chunks(n: usize) -> impl IndexedParallelIterator<Item = std::ops::Range<usize
 }
 
 /// `Σ_x Π_f T_f(x)`.
-fn total(term: &Term<'_>) -> Fr {
-    let n = term.tables.first().map_or(1, Vec::len);
-    let tables = &term.tables;
-    match (term.integers, tables.as_slice()) {
-        (Some(cells), [t]) => chunks(cells.len()).map(|c| dot_small(&cells[c.clone()], &t[c])).sum(),
-        (None, [a, b]) => chunks(n).map(|c| dot(&a[c.clone()], &b[c])).sum(),
-        (None, tables) => chunks(n)
+fn total(factors: &Factors<'_>) -> Fr {
+    let tables = match factors {
+        Factors::Streamed(streamed, _) => return streamed.sum(),
+        Factors::Tables(tables) => tables,
+    };
+    let n = tables.first().map_or(1, Vec::len);
+    match tables.as_slice() {
+        [a, b] => chunks(n).map(|c| dot(&a[c.clone()], &b[c])).sum(),
+        tables => chunks(n)
             .map(|c| {
                 let tables: Vec<&[Fr]> = tables.iter().map(|t| &t[c.clone()]).collect();
                 table::product_values(&tables, &tables, 1)[0]
-            })
-            .sum(),
-        (cells, tables) => chunks(n)
-            .map(|c| {
-                let one = |i: usize| {
-                    let integer = cells.map_or(Fr::ONE, |v| fr_from_i64(v.get(i).copied().unwrap_or(0)));
-                    tables.iter().fold(integer, |p, t| p * t[i])
-                };
-                c.map(one).sum::<Fr>()
             })
             .sum(),
     }
@@ -109,31 +123,6 @@ fn two_tables(a: &[Fr], b: &[Fr]) -> Vec<Fr> {
     let ((a0, a1), (b0, b1)) = (a.split_at(half), b.split_at(half));
     let [c0, c2] = chunks(half)
         .map(|c| table::product_ends([&a0[c.clone()], &a1[c.clone()]], [&b0[c.clone()], &b1[c]]))
-        .reduce(|| [Fr::ZERO; 2], |x, y| [x[0] + y[0], x[1] + y[1]]);
-    vec![c0, Fr::ZERO, c2]
-}
-
-/// The cells of a range of padded integers, without the padding.
-fn present(cells: &[i64], range: std::ops::Range<usize>) -> &[i64] {
-    &cells[range.start.min(cells.len())..range.end.min(cells.len())]
-}
-
-/// The same for integers and a table.
-fn integers_and_table(cells: &[i64], b: &[Fr]) -> Vec<Fr> {
-    let half = b.len() / 2;
-    let (b0, b1) = b.split_at(half);
-    let [c0, c2] = chunks(half)
-        .map(|c| {
-            let (x, y) = (present(cells, c.clone()), present(cells, c.start + half..c.end + half));
-            let (b0, b1) = (&b0[c.clone()], &b1[c]);
-            // Longer than y: padding begins there first.
-            let steps: Option<Vec<i64>> = x.iter().zip(y.iter().chain(std::iter::repeat(&0))).map(|(x, y)| y.checked_sub(*x)).collect();
-            let slope = |b: &[Fr]| match &steps {
-                Some(steps) => dot_small(steps, b),
-                None => dot_small(y, b) - dot_small(x, b),
-            };
-            [dot_small(x, b0), slope(b1) - slope(b0)]
-        })
         .reduce(|| [Fr::ZERO; 2], |x, y| [x[0] + y[0], x[1] + y[1]]);
     vec![c0, Fr::ZERO, c2]
 }
@@ -155,16 +144,6 @@ fn round_values(tables: &[Vec<Fr>]) -> Vec<Fr> {
     chunks(half).map(round).reduce(|| vec![Fr::ZERO; points], add)
 }
 
-/// Binds the first variable of integers that are padded to `2·half` values.
-fn bind_integers(cells: &[i64], half: usize, r: Fr) -> Vec<Fr> {
-    let mut out = table::zeros(half);
-    out.par_chunks_mut(CHUNK).enumerate().for_each(|(c, out)| {
-        let (from, to) = (c * CHUNK, c * CHUNK + out.len());
-        table::bind_integers(present(cells, from..to), present(cells, from + half..to + half), &r, out);
-    });
-    out
-}
-
 impl RoundProver for Batch<'_> {
     fn round(&mut self, _claim: Fr) -> Vec<Fr> {
         let left = self.rounds - self.round;
@@ -180,10 +159,15 @@ impl RoundProver for Batch<'_> {
                         Join::Padded => vec![s.sum, -s.sum.double(), s.sum],
                     }
                 } else {
-                    match (t.integers, t.tables.as_slice()) {
-                        (Some(cells), [b]) => integers_and_table(cells, b),
-                        (None, [a, b]) => two_tables(a, b),
-                        (_, tables) => interpolate(&round_values(tables)),
+                    match &t.factors {
+                        Factors::Streamed(streamed, _) => {
+                            let [c0, c2] = streamed.round();
+                            vec![c0, Fr::ZERO, c2]
+                        }
+                        Factors::Tables(tables) => match tables.as_slice() {
+                            [a, b] => two_tables(a, b),
+                            tables => interpolate(&round_values(tables)),
+                        },
                     }
                 };
                 coeffs.into_iter().map(|c| c * t.coeff).collect()
@@ -210,11 +194,15 @@ impl RoundProver for Batch<'_> {
                     Join::Padded => (Fr::ONE - r).square(),
                 };
             } else {
-                let size = t.tables.first().map_or(1, Vec::len);
-                let bound = t.integers.take().map(|cells| bind_integers(cells, size / 2, r));
-                t.tables.par_iter_mut().for_each(|x| bind_top(x, r));
-                if let Some(bound) = bound {
-                    t.tables.insert(0, bound);
+                let bound = match &mut t.factors {
+                    Factors::Streamed(streamed, _) => streamed.bind(r),
+                    Factors::Tables(tables) => {
+                        tables.par_iter_mut().for_each(|x| bind_top(x, r));
+                        None
+                    }
+                };
+                if let Some(tables) = bound {
+                    t.factors = Factors::Tables(tables.into());
                 }
             }
         });
@@ -225,7 +213,10 @@ impl RoundProver for Batch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zktorch_algebra::hash_to_fr;
+    use crate::automaton::tests::{Rng, by_definition};
+    use crate::claims::{Vector, Weight, index_bits};
+    use zktorch_algebra::{fr_from_i64, hash_to_fr};
+    use zktorch_program::Axis;
 
     fn table(seed: u64, n: usize) -> Vec<Fr> {
         (0..n as u64).map(|i| hash_to_fr(&(seed << 32 | i).to_le_bytes())).collect()
@@ -246,23 +237,36 @@ mod tests {
     }
 
     #[test]
-    fn integers_and_their_field_elements_give_the_same_sumcheck() {
-        let cells: Vec<i64> = (0..50).map(|i| (i * 7919) % 301 - 150).chain([i64::MAX, i64::MIN + 1, 0, 5]).collect();
-        let mut padded: Vec<Fr> = cells.iter().map(|&v| fr_from_i64(v)).collect();
-        padded.resize(64, Fr::ZERO);
-        let other = table(1, 64);
-        let claim = dot(&padded, &other);
-        let terms = |integers: bool| {
-            let tables = if integers { vec![other.clone()] } else { vec![padded.clone(), other.clone()] };
-            vec![Term { coeff: Fr::ONE, integers: integers.then_some(&cells[..]), tables }]
-        };
-        for join in [Join::Constant, Join::Padded] {
-            let mut a = Batch::new(terms(true), 6, 2, join);
-            let mut b = Batch::new(terms(false), 6, 2, join);
-            let (end, point) = run(&mut a, claim);
-            assert_eq!(run(&mut b, claim), (end, point));
-            assert_eq!(a.finals(0), b.finals(0));
-            assert_eq!(end, a.finals(0).into_iter().product::<Fr>());
+    fn streamed_terms_and_tables_give_the_same_sumcheck() {
+        let mut rng = Rng(3);
+        for n in 0..=9usize {
+            for len in [(1usize << n) - (1 << n) / 3, 1 << n] {
+                let mut cells: Vec<i64> = (0..len as i64).map(|i| (i * 7919) % 301 - 150).collect();
+                cells[0] = i64::MIN + 1;
+                let claims: Vec<(Fr, Claim)> = (0..3u64)
+                    .map(|k| {
+                        let size = 1 + rng.below(len);
+                        let axes = vec![(Axis { size, stride: 1 }, Weight::Eq(rng.point(index_bits(size))))];
+                        let claim = Claim { vector: Vector::Heap, offset: rng.below(len - size + 1), axes, value: Default::default() };
+                        (Fr::from(k + 2), claim)
+                    })
+                    .collect();
+                let mut weights = vec![Fr::ZERO; 1 << n];
+                for (w, c) in &claims {
+                    by_definition(c.offset, &c.axes, n).iter().zip(&mut weights).for_each(|(k, e)| *e += *w * k);
+                }
+                let mut padded: Vec<Fr> = cells.iter().map(|&v| fr_from_i64(v)).collect();
+                padded.resize(1 << n, Fr::ZERO);
+                let claim = dot(&padded, &weights);
+                for rounds in [n, n + 2] {
+                    let term = |factors| vec![Term { coeff: Fr::from(4u64), factors }];
+                    let mut a = Batch::new(term(Factors::streamed(&cells, &claims, n)), rounds, 2, Join::Constant);
+                    let mut b = Batch::new(term(Factors::Tables(vec![padded.clone(), weights.clone()])), rounds, 2, Join::Constant);
+                    let claim = claim * Fr::from(4u64);
+                    assert_eq!(run(&mut a, claim), run(&mut b, claim));
+                    assert_eq!(a.finals(0), b.finals(0));
+                }
+            }
         }
     }
 
@@ -274,8 +278,8 @@ mod tests {
         let k = Fr::from(5u64);
         for join in [Join::Constant, Join::Padded] {
             let terms = vec![
-                Term { coeff: Fr::ONE, integers: None, tables: vec![a.clone(), b.clone()] },
-                Term { coeff: k, integers: None, tables: vec![c.clone(), c.clone()] },
+                Term { coeff: Fr::ONE, factors: Factors::Tables(vec![a.clone(), b.clone()]) },
+                Term { coeff: k, factors: Factors::Tables(vec![c.clone(), c.clone()]) },
             ];
             let mut batch = Batch::new(terms, 3, 2, join);
             let (end, point) = run(&mut batch, long + k * short);

@@ -11,7 +11,8 @@
 //! | 3 | hidden `S̃(r*)` for each heap | evaluates `K̃_j(r*)` with the carry automaton; the end of the sumcheck, in the circuit | [`automaton::evaluate`] |
 //!
 //! # Cost and soundness
-//! Prover: one multiplication per cell and claim to scatter `K`, about six per cell for the sumcheck. Error `(claims + 2·rounds) / |F|`.
+//! Prover: two multiplications per cell and claim to make `K` twice, at most eight of an integer per cell, about one and a half per cell for the rest of the sumcheck; no table of
+//! scalars has more than an eighth of the heap's length (see [`crate::streamed`]). Error `(claims + 2·rounds) / |F|`.
 
 use crate::automaton;
 use crate::circuit::Lc;
@@ -132,12 +133,7 @@ fn matrix_claim(program: &Program, claim: Claim) -> PointClaim {
 #[cfg(feature = "prover")]
 mod prover {
     use super::*;
-    use crate::product::{Batch, Join, Term};
-    use rayon::prelude::*;
-    use zktorch_algebra::{
-        mle::{eq_table, eq_table_scaled},
-        table,
-    };
+    use crate::product::{Batch, Factors, Join, Term};
 
     pub(super) fn state<'a>(groups: &[Group], witness: Option<Witness<'a>>, rounds: usize) -> Option<Batch<'a>> {
         let witness = witness?;
@@ -148,65 +144,10 @@ mod prover {
                     Vector::Heap => witness.heap,
                     _ => &witness.parameters.heap,
                 };
-                Term { coeff: Fr::ONE, integers: Some(cells), tables: vec![kernel_table(g)] }
+                Term { coeff: Fr::ONE, factors: Factors::streamed(cells, &g.claims, g.bits) }
             })
             .collect();
         Some(Batch::new(terms, rounds, 2, Join::Constant))
-    }
-
-    /// log2 of the cells that get their weights at a time.
-    const RUN_BITS: usize = 11;
-
-    /// A claim with its power of `ρ`.
-    type Weighted<'c> = &'c (Fr, Claim);
-
-    /// The table of `Σ_j ρ^j K_j`. Claims whose windows overlap are added by one thread, others in parallel.
-    fn kernel_table(group: &Group) -> Vec<Fr> {
-        let end = |c: &Claim| c.offset + c.axes.iter().map(|(a, _)| (a.size - 1) * a.stride).sum::<usize>() + 1;
-        let mut table = table::zeros(1 << group.bits);
-        // Pages that are read before they are written would be set up twice.
-        let used = group.claims.iter().map(|(_, c)| end(c)).max().unwrap_or(0);
-        table[..used].par_chunks_mut(1 << RUN_BITS).for_each(|run| run.fill(Fr::ZERO));
-        // Large runs with a single equality table (lookups over whole regions) span many tensors: first, each in parallel.
-        let is_run = |c: &Claim| matches!(c.axes.as_slice(), [(a, Weight::Eq(_))] if a.stride == 1 && a.size >= 1 << 12);
-        for (w, c) in group.claims.iter().filter(|(_, c)| is_run(c)) {
-            let (axis, Weight::Eq(point)) = (&c.axes[0].0, &c.axes[0].1) else { continue };
-            let (high, low) = point.split_at(point.len().saturating_sub(RUN_BITS));
-            let (high, low) = (eq_table_scaled(high, *w), eq_table(low));
-            let runs = table[c.offset..c.offset + axis.size].par_chunks_mut(low.len()).zip(&high);
-            runs.for_each(|(run, weight)| table::add_scaled(run, &low, weight));
-        }
-        let mut rest: Vec<&(Fr, Claim)> = group.claims.iter().filter(|(_, c)| !is_run(c)).collect();
-        rest.sort_by_key(|(_, c)| c.offset);
-        // Clusters of overlapping windows.
-        let mut clusters: Vec<(usize, usize, Vec<Weighted<'_>>)> = Vec::new();
-        for claim in rest {
-            let (from, to) = (claim.1.offset, end(&claim.1));
-            match clusters.last_mut() {
-                Some((_, last, list)) if from < *last => {
-                    *last = (*last).max(to);
-                    list.push(claim);
-                }
-                _ => clusters.push((from, to, vec![claim])),
-            }
-        }
-        let mut tasks: Vec<(usize, &mut [Fr], Vec<Weighted<'_>>)> = Vec::new();
-        let mut left: &mut [Fr] = &mut table;
-        let mut at = 0;
-        for (from, to, list) in clusters {
-            let (_, tail) = left.split_at_mut(from - at);
-            let (own, tail) = tail.split_at_mut(to - from);
-            left = tail;
-            at = to;
-            tasks.push((from, own, list));
-        }
-        tasks.sort_by_key(|(_, own, list)| std::cmp::Reverse(own.len() * list.len()));
-        tasks.into_par_iter().for_each(|(base, own, list)| {
-            for (w, c) in list {
-                automaton::scatter(c.offset, &c.axes, *w, base, own);
-            }
-        });
-        table
     }
 
     pub(super) fn finals(groups: usize, state: Option<&Batch<'_>>) -> Vec<Fr> {

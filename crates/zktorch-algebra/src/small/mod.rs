@@ -207,7 +207,7 @@ pub fn evaluate_small<C: Cell>(values: &[C], point: &[Fr]) -> Fr {
 /// `[Σ_i weights[i]·rows(i)[j]]_{j < len}`. Rows shorter than `len` count as padded with zeros; what a row has beyond
 /// `len` is ignored.
 pub fn combine_rows<'a, C: Cell>(rows: impl Fn(usize) -> &'a [C] + Sync, weights: &[Fr], len: usize) -> Vec<Fr> {
-    let mut out = vec![Fr::ZERO; len];
+    let mut out = table::zeros(len);
     #[cfg(target_arch = "x86_64")]
     if let Some(ifma) = crate::ifma::Ifma::get() {
         par::chunks_mut(&mut out, column_block(len), |offset, out| {
