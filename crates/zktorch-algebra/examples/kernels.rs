@@ -90,7 +90,6 @@ fn passes(scalars: &[Fr], cells: &[i64]) {
     let mut run = |name: &str, pass: &mut dyn FnMut(&mut Vec<Fr>)| time(name, n, || pass(&mut out));
     run("add_scaled", &mut |out| table::add_scaled(out, b, &c[0]));
     run("bind", &mut |out| table::bind(out, b, &c[0]));
-    run("bind_integers", &mut |out| table::bind_integers(&cells[..n], &cells[n..2 * n], &c[0], out));
     run("product_ends", &mut |_| {
         black_box(table::product_ends([a, b], [c, d]));
     });

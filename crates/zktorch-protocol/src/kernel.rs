@@ -2,7 +2,7 @@
 
 use crate::automaton::merge;
 use crate::claims::{Claim, Weight};
-use ark_ff::{AdditiveGroup, Field};
+use ark_ff::AdditiveGroup;
 use std::ops::Range;
 use zktorch_algebra::Fr;
 use zktorch_algebra::mle::eq_table;
@@ -57,11 +57,11 @@ impl Scatter {
         Scatter { cells: offset..end, tables, reach }
     }
 
-    /// Adds the weights of the cells from `first` on.
-    pub fn add_to(&self, first: usize, out: &mut [Fr]) {
+    /// Adds `factor` times the weights of the cells from `first` on.
+    pub fn add_to(&self, factor: Fr, first: usize, out: &mut [Fr]) {
         // Cells past the window's end have no weight, even if the last run has entries for them.
         let len = out.len().min(self.cells.end.saturating_sub(first));
-        self.add(0, self.cells.start as isize - first as isize, Fr::ONE, &mut out[..len]);
+        self.add(0, self.cells.start as isize - first as isize, factor, &mut out[..len]);
     }
 
     /// Adds `w` times the tables from the `d`-th on, whose first cell is `out[at]`.
@@ -140,7 +140,7 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// `slice` is the largest number of cells that [`Kernel::fill`] will be asked for; it divides the places where they begin.
+    /// `slice` is the largest number of cells that [`Kernel::add_to`] will be asked for; it divides the places where they begin.
     pub fn new(claims: &[(Fr, Claim)], slice: usize) -> Kernel {
         use rayon::prelude::*;
         let claims: Vec<Scatter> = claims.par_iter().map(|(w, c)| Scatter::new(c.offset, &c.axes, *w)).collect();
@@ -152,12 +152,11 @@ impl Kernel {
         Kernel { claims, slice, of_slice }
     }
 
-    /// Writes the weights of the cells from `first` on.
-    pub fn fill(&self, first: usize, out: &mut [Fr]) {
+    /// Adds `factor` times the weights of the cells from `first` on.
+    pub fn add_to(&self, factor: Fr, first: usize, out: &mut [Fr]) {
         debug_assert!(out.len() <= self.slice && first % self.slice + out.len() <= self.slice, "within a slice");
-        out.fill(Fr::ZERO);
         for j in self.of_slice.get(first / self.slice).into_iter().flatten() {
-            self.claims[*j as usize].add_to(first, out);
+            self.claims[*j as usize].add_to(factor, first, out);
         }
     }
 }
@@ -166,6 +165,7 @@ impl Kernel {
 mod tests {
     use super::*;
     use crate::automaton::tests::{Rng, by_definition, random_claim};
+    use ark_ff::Field;
 
     #[test]
     fn slices_of_weights_agree_with_the_definition() {
@@ -185,8 +185,8 @@ mod tests {
             let slice = 1 << (round % (n + 1));
             let kernel = Kernel::new(&claims, slice);
             let mut got = vec![Fr::ONE; 1 << n];
-            got.chunks_mut(slice).enumerate().for_each(|(i, out)| kernel.fill(i * slice, out));
-            assert_eq!(got, expected);
+            got.chunks_mut(slice).enumerate().for_each(|(i, out)| kernel.add_to(Fr::from(7u64), i * slice, out));
+            assert!(got.iter().zip(&expected).all(|(g, e)| *g == Fr::ONE + Fr::from(7u64) * e));
         }
     }
 
@@ -202,7 +202,7 @@ mod tests {
             let expected = by_definition(3, &axes, 15);
             let scatter = Scatter::new(3, &axes, Fr::ONE);
             let mut got = vec![Fr::ZERO; 1 << 15];
-            got.chunks_mut(1 << 9).enumerate().for_each(|(i, out)| scatter.add_to(i << 9, out));
+            got.chunks_mut(1 << 9).enumerate().for_each(|(i, out)| scatter.add_to(Fr::ONE, i << 9, out));
             assert_eq!(got, expected);
         }
     }

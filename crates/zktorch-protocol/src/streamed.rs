@@ -10,7 +10,7 @@ use crate::kernel::Kernel;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::mle::eq_table;
-use zktorch_algebra::small::{combine_rows, dot_small};
+use zktorch_algebra::small::{combine_rows, dot_small_each};
 use zktorch_algebra::{Fr, table};
 
 /// Most variables that are bound at once.
@@ -47,9 +47,14 @@ impl<'a> Streamed<'a> {
             let mut weights = vec![Fr::ZERO; slice];
             let mut products = vec![Fr::ZERO; blocks * blocks];
             for b in 0..used {
-                streamed.kernel.fill(b * block + first, &mut weights);
-                for a in 0..used {
-                    products[a * blocks + b] = dot_small(streamed.present(a * block + first), &weights);
+                weights.fill(Fr::ZERO);
+                streamed.kernel.add_to(Fr::ONE, b * block + first, &mut weights);
+                let cells: [&[i64]; 1 << HEAD_BITS] =
+                    std::array::from_fn(|a| streamed.present(if a < used { a * block } else { 0 } + first));
+                for (a, cells) in cells.as_chunks::<4>().0.iter().enumerate() {
+                    for (i, product) in dot_small_each(*cells, &weights).into_iter().enumerate().take(used.saturating_sub(4 * a)) {
+                        products[(4 * a + i) * blocks + b] = product;
+                    }
                 }
             }
             products
@@ -116,11 +121,10 @@ impl<'a> Streamed<'a> {
         let cells = combine_rows(rows, &eq[..used], block);
         let mut weights = table::zeros(block);
         weights.par_chunks_mut(self.slice).enumerate().for_each(|(i, out)| {
-            let mut part = vec![Fr::ZERO; self.slice];
+            // Pages that are read before they are written would be set up twice.
             out.fill(Fr::ZERO);
             for (b, e) in eq.iter().enumerate().take(used) {
-                self.kernel.fill(b * block + i * self.slice, &mut part);
-                table::add_scaled(out, &part, e);
+                self.kernel.add_to(*e, b * block + i * self.slice, out);
             }
         });
         [cells, weights]

@@ -375,12 +375,12 @@ impl<C: MontConfig<4>> Packed<C> {
         Self::redc(ifma, limbs)
     }
 
-    /// `(low·u + high·v) / 2^52` for vectors of integers below `2^52` and constants below `p`. Below `3p`.
+    /// `Σ constant·x / 2^52` for vectors of integers below `2^52` and `n ≤ 80` constants below `p`. Below `(n + 1)p`.
     #[inline(always)]
-    pub(crate) fn of_integers(ifma: Ifma, [u, v]: [U64x8; 2], [low, high]: [Self; 2]) -> Self {
+    pub(crate) fn of_integers(ifma: Ifma, terms: impl Iterator<Item = (U64x8, Self)>) -> Self {
         let zero = U64x8::zero(ifma);
         let mut t = [zero; 6];
-        for (x, constant) in [(u, low), (v, high)] {
+        for (x, constant) in terms {
             for (i, limb) in constant.limbs.into_iter().enumerate() {
                 t[i] = t[i].madd_lo(x, limb);
                 t[i + 1] = t[i + 1].madd_hi(x, limb);

@@ -14,8 +14,10 @@
 
 use super::cell::{Cell, bit_length};
 use crate::field::reduce_montgomery;
-use crate::ifma::{Ifma, U64x8, words};
+use crate::ifma::{Ifma, U64x8, kernels, words};
 use crate::{Fr, fr_from_i64, limbs};
+
+type Packed = crate::ifma::Packed<ark_bn254::FrConfig>;
 
 /// Products of 52 bits that fit a lane.
 const BUDGET: usize = 1 << 12;
@@ -25,6 +27,13 @@ pub(super) const ROWS: usize = 64;
 pub(super) const LANES: usize = 8;
 /// Bits of the pieces of long cells.
 const PIECE: u32 = 19;
+
+/// Rows that [`few`] takes.
+pub(super) const FEW: usize = 12;
+/// Bits of the cells that [`few`] takes.
+const FEW_BITS: u32 = 50;
+/// Columns that [`few`] widens at a time, in the first-level cache; a multiple of the lanes.
+const FEW_COLUMNS: usize = 64;
 
 /// A row, in vectors, with its weight.
 type Weighted<'r, C> = (&'r [[C; LANES]], Fr);
@@ -261,6 +270,73 @@ fn strip<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<
     }
 }
 
+/// `out[j] = Σ_i weights[i]·rows[i][j]` for at most [`FEW`] rows, padded with zeros: each column is reduced once, eight at a time. Returns whether
+/// the cells are short enough.
+pub(super) fn few<C: Cell>(ifma: Ifma, rows: &[&[C]], weights: &[Fr], out: &mut [Fr]) -> bool {
+    let part = |row: &'_ [C], from: usize, to: usize| (from.min(row.len()), to.min(row.len()));
+    // SAFETY: the token says that the processor has the instructions.
+    #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+    let long = |row: &&[C]| unsafe { bits(ifma, &row[..out.len().min(row.len())]) > FEW_BITS };
+    if rows.iter().any(long) {
+        return false;
+    }
+    let shift = fr_from_i64(1 << 52);
+    let constants: Vec<Fr> = weights.iter().map(|w| *w * shift).collect();
+    // What raised cells add to each sum.
+    let excess = weights.iter().fold(Fr::default(), |sum, w| limbs::add(&sum, w)) * fr_from_i64(1 << FEW_BITS);
+    let len = out.len();
+    for (c, out) in out.chunks_mut(FEW_COLUMNS).enumerate() {
+        let mut cells = [[0i64; FEW_COLUMNS]; FEW];
+        for (wide, row) in cells.iter_mut().zip(rows) {
+            let (from, to) = part(row, c * FEW_COLUMNS, len.min((c + 1) * FEW_COLUMNS));
+            wide.iter_mut().zip(&row[from..to]).for_each(|(w, v)| *w = (*v).into());
+        }
+        let mut sums = [Fr::default(); FEW_COLUMNS];
+        few_columns(ifma, &cells[..rows.len()], &constants, &excess, &mut sums);
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+    true
+}
+
+kernels! {
+    /// Combinations of cells that are to be raised, times `2^52`; `excess` is taken off.
+    fn few_columns(ifma, cells: &[[i64; FEW_COLUMNS]], constants: &[Fr], excess: &Fr, out: &mut [Fr; FEW_COLUMNS]) {
+        let mut packed = [Packed::zero(ifma); FEW];
+        for (packed, constant) in packed.iter_mut().zip(constants) {
+            *packed = Packed::splat(ifma, constant);
+        }
+        let excess = Packed::splat(ifma, excess);
+        let raise = U64x8::splat(ifma, 1 << FEW_BITS);
+        for (g, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let terms = cells.iter().zip(packed).map(|(row, constant)| (load(ifma, &row.as_chunks::<LANES>().0[g]).add(raise), constant));
+            Packed::of_integers(ifma, terms).sub::<1>(ifma, excess).canonical(ifma).store(ifma, out);
+        }
+    }
+}
+
+/// `Σ values_k[i]·weights[i]` for several vectors as long as the weights.
+pub(super) fn dot_each<C: Cell, const N: usize>(ifma: Ifma, values: [&[C]; N], weights: &[Fr]) -> [Fr; N] {
+    let mut sums = [Fr::default(); N];
+    for (i, weights) in weights.chunks(BUDGET / 4).enumerate() {
+        let block = values.map(|v| &v[i * (BUDGET / 4)..][..weights.len()]);
+        // SAFETY: the token says that the processor has the instructions.
+        #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+        let parts = unsafe { dot_each_block(ifma, block, weights) };
+        for (sum, part) in sums.iter_mut().zip(parts) {
+            *sum = limbs::add(sum, &part);
+        }
+    }
+    sums
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn dot_each_block<C: Cell, const N: usize>(ifma: Ifma, values: [&[C]; N], weights: &[Fr]) -> [Fr; N] {
+    if values.iter().any(|v| bit_length(v) > PIECE) {
+        return values.map(|values| dot_block(ifma, values, weights));
+    }
+    dot_pieces(ifma, values, weights, 0, true)
+}
+
 /// `Σ values[i]·weights[i]` of two slices of one length.
 pub(super) fn dot<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr]) -> Fr {
     let mut sum = Fr::default();
@@ -277,36 +353,41 @@ pub(super) fn dot<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr]) -> Fr {
 fn dot_block<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr]) -> Fr {
     let bits = bit_length(values);
     let pieces = bits.div_ceil(PIECE).max(1);
-    let mut sum = dot_piece(ifma, values, weights, 0, pieces == 1);
+    let [mut sum] = dot_pieces(ifma, [values], weights, 0, pieces == 1);
     for k in 1..pieces {
-        let piece = dot_piece(ifma, values, weights, k, k + 1 == pieces);
+        let [piece] = dot_pieces(ifma, [values], weights, k, k + 1 == pieces);
         sum = limbs::add(&sum, &(piece * fr_from_i64(1 << (k * PIECE))));
     }
     sum
 }
 
-/// The sum over piece `k` of the values: their bits from `19k` on, 19 of them if it is not the last piece. At most `2^10`
-/// terms.
+/// The sums over piece `k` of the values: their bits from `19k` on, 19 of them if it is not the last piece. At most `2^10` terms of each of the
+/// vectors, which are as long as the weights.
 #[inline(always)]
-fn dot_piece<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr], k: u32, last: bool) -> Fr {
+fn dot_pieces<C: Cell, const N: usize>(ifma: Ifma, values: [&[C]; N], weights: &[Fr], k: u32, last: bool) -> [Fr; N] {
     const RAISE: u64 = 1 << PIECE;
     let half = U64x8::splat(ifma, u64::from(u32::MAX));
     let pick: [U64x8; 4] = std::array::from_fn(|i| U64x8::new(ifma, std::array::from_fn(|l| (2 * i + l / 4) as u64)));
     let mask = if last { -1 } else { (1 << PIECE) - 1 };
     let cut = |v: C| (((v.into() >> (k * PIECE)) & mask) as u64).wrapping_add(RAISE);
-    let mut low = [U64x8::zero(ifma); 2];
-    let mut high = low;
-    let (mut plain_low, mut plain_high) = (low, low);
-    let (values, values_rest) = values.as_chunks::<8>();
-    let (weights, weights_rest) = weights.as_chunks::<8>();
-    for (v, w) in values.iter().zip(weights) {
-        let v = U64x8::new(ifma, v.map(cut));
+    let zero = U64x8::zero(ifma);
+    let (mut low, mut high) = ([[zero; 2]; N], [[zero; 2]; N]);
+    let (mut plain_low, mut plain_high) = ([zero; 2], [zero; 2]);
+    let whole = weights.len() / LANES;
+    let groups: [&[[C; LANES]]; N] = values.map(|v| &v.as_chunks::<LANES>().0[..whole]);
+    for (g, w) in weights.as_chunks::<LANES>().0.iter().enumerate() {
+        let mut cells = [zero; N];
+        for (cells, group) in cells.iter_mut().zip(groups) {
+            *cells = U64x8::new(ifma, group[g].map(cut));
+        }
         for (i, two) in w.as_chunks::<2>().0.iter().enumerate() {
-            let v = v.pick(pick[i], v);
             let w = U64x8::load(ifma, words(two));
             let (w_low, w_high) = (w.and(half), w.shr::<32>());
-            low[i % 2] = low[i % 2].madd_lo(v, w_low);
-            high[i % 2] = high[i % 2].madd_lo(v, w_high);
+            for ((low, high), cells) in low.iter_mut().zip(&mut high).zip(cells) {
+                let v = cells.pick(pick[i], cells);
+                low[i % 2] = low[i % 2].madd_lo(v, w_low);
+                high[i % 2] = high[i % 2].madd_lo(v, w_high);
+            }
             plain_low[i % 2] = plain_low[i % 2].add(w_low);
             plain_high[i % 2] = plain_high[i % 2].add(w_high);
         }
@@ -317,14 +398,10 @@ fn dot_piece<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr], k: u32, last: bo
     };
     let scalar =
         |low: [u64; 4], high: [u64; 4]| from_digit_sums::<8>(std::array::from_fn(|d| if d % 2 == 0 { low[d / 2] } else { high[d / 2] }));
-    let mut low = total(low);
-    let mut high = total(high);
     let (mut plain_low, mut plain_high) = (total(plain_low), total(plain_high));
-    for (v, w) in values_rest.iter().zip(weights_rest) {
-        let v = cut(*v);
+    let rest = &weights[whole * LANES..];
+    for w in rest {
         for (j, word) in w.0.0.iter().enumerate() {
-            low[j] += v * (word & u64::from(u32::MAX));
-            high[j] += v * (word >> 32);
             plain_low[j] += word & u64::from(u32::MAX);
             plain_high[j] += word >> 32;
         }
@@ -332,5 +409,18 @@ fn dot_piece<C: Cell>(ifma: Ifma, values: &[C], weights: &[Fr], k: u32, last: bo
     for plain in plain_low.iter_mut().chain(&mut plain_high) {
         *plain *= RAISE;
     }
-    limbs::sub(&scalar(low, high), &scalar(plain_low, plain_high))
+    let excess = scalar(plain_low, plain_high);
+    let mut sums = [Fr::default(); N];
+    for (n, sum) in sums.iter_mut().enumerate() {
+        let (mut low, mut high) = (total(low[n]), total(high[n]));
+        for (v, w) in values[n][whole * LANES..].iter().zip(rest) {
+            let v = cut(*v);
+            for (j, word) in w.0.0.iter().enumerate() {
+                low[j] += v * (word & u64::from(u32::MAX));
+                high[j] += v * (word >> 32);
+            }
+        }
+        *sum = limbs::sub(&scalar(low, high), &excess);
+    }
+    sums
 }

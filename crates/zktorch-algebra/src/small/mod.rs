@@ -8,15 +8,12 @@ mod digits;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 
-use ark_ff::AdditiveGroup;
-
 use crate::{
     Fr,
     field::{from_montgomery_wide, reduce_limbs},
     mle, par, table,
 };
 pub use cell::Cell;
-pub(crate) use cell::bit_length;
 use digits::Columns;
 
 /// `Σ integer·scalar`, lazily reduced.
@@ -156,6 +153,17 @@ pub fn dot_small<C: Cell>(values: &[C], weights: &[Fr]) -> Fr {
     blocks.map(|(values, weights)| dot_block(values, weights)).sum()
 }
 
+/// [`dot_small`] of several vectors, as long as the weights, with the same weights.
+pub fn dot_small_each<C: Cell, const N: usize>(values: [&[C]; N], weights: &[Fr]) -> [Fr; N] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get()
+        && values.iter().all(|v| v.len() == weights.len())
+    {
+        return ifma::dot_each(ifma, values, weights);
+    }
+    values.map(|values| dot_small(values, weights))
+}
+
 /// Terms of at most 52 bits whose products with 64-bit limbs fit a signed 128-bit sum.
 const DOT_BLOCK: usize = 1 << 10;
 
@@ -210,7 +218,15 @@ pub fn combine_rows<'a, C: Cell>(rows: impl Fn(usize) -> &'a [C] + Sync, weights
     let mut out = table::zeros(len);
     #[cfg(target_arch = "x86_64")]
     if let Some(ifma) = crate::ifma::Ifma::get() {
+        let few = weights.len() <= ifma::FEW;
         par::chunks_mut(&mut out, column_block(len), |offset, out| {
+            if few {
+                let list: [&[C]; ifma::FEW] =
+                    std::array::from_fn(|i| if i < weights.len() { rows(i).get(offset..).unwrap_or_default() } else { &[] });
+                if ifma::few(ifma, &list[..weights.len()], weights, out) {
+                    return;
+                }
+            }
             let mut columns = ifma::Columns::new(ifma, out);
             in_blocks(&rows, weights, offset, ifma::ROWS, |rows, weights| columns.add(rows, weights));
             columns.finish();
@@ -250,7 +266,7 @@ fn column_block(len: usize) -> usize {
 mod tests {
     use super::*;
     use crate::{fr_from_i64, hash_to_fr};
-    use ark_ff::{BigInt, Field, PrimeField};
+    use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
     fn scalars(n: usize) -> Vec<Fr> {
         let mut out: Vec<Fr> = (0..n).map(|i| hash_to_fr(&(i as u64).to_le_bytes())).collect();
@@ -303,8 +319,10 @@ mod tests {
         for n in [0, 1, 7, 8, 9, 23, 24, 25, 100, 1023, 1024, 1025, 5000] {
             let fast = dot_small(&cells[..n], &weights[..n]);
             assert_eq!(fast, crate::ifma::portable(|| dot_small(&cells[..n], &weights[..n])), "{n} terms of {bits} bits");
+            let several = [&cells[..n], &cells[n..2 * n], &cells[2 * n..3 * n]];
+            assert_eq!(dot_small_each(several, &weights[..n]), several.map(|v| dot_small(v, &weights[..n])), "{n} terms of {bits} bits");
         }
-        for (count, len) in [(1, 1), (3, 8), (65, 48), (70, 51), (130, 23), (5000, 3)] {
+        for (count, len) in [(1, 1), (3, 8), (7, 131), (12, 300), (13, 20), (65, 48), (70, 51), (130, 23), (5000, 3)] {
             let row = |i: usize| &cells[i * len % 10_000..][..if i % 11 == 5 { len / 2 } else { len }];
             let fast = combine_rows(row, &weights[..count], len);
             assert_eq!(fast, crate::ifma::portable(|| combine_rows(row, &weights[..count], len)), "{count} rows of {len}, {bits} bits");

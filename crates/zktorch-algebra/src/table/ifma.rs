@@ -12,9 +12,6 @@ type Products = ifma::Products<FrConfig>;
 /// Factors of the longest product.
 pub(super) const MAX_FACTORS: usize = 6;
 
-/// Bits of the integers that [`bind_integers`] takes.
-pub(super) const INTEGER_BITS: u32 = 50;
-
 /// `[first pair's elements, second pair's elements]` of eight groups of two pairs.
 #[inline(always)]
 fn load_groups(ifma: Ifma, groups: &[[Fr; 4]; 8]) -> [[[U64x8; 4]; 2]; 2] {
@@ -206,20 +203,6 @@ kernels! {
             let first = p0.add(ifma, lambda.mul(ifma, q0)).canonical(ifma);
             Packed::store_pairs(first, q1, a);
             Packed::store_pairs(p1, q0, b);
-        }
-    }
-
-    /// See [`super::bind_integers`]. All integers have at most [`INTEGER_BITS`] bits, sign excluded.
-    pub(super) fn bind_integers(ifma, low: &[[i64; 8]], high: &[[i64; 8]], out: &mut [[Fr; 8]], constants: &[Fr; 3]) {
-        // One and r times 2^52, and what the raised integers add to the sum.
-        let [one, r, excess] = [0, 1, 2].map(|i: usize| Packed::splat(ifma, &constants[i]));
-        let raise = U64x8::splat(ifma, 1 << INTEGER_BITS);
-        let raise_step = U64x8::splat(ifma, 2 << INTEGER_BITS);
-        for ((low, high), out) in low.iter().zip(high).zip(out) {
-            let x = U64x8::new(ifma, low.map(|v| v as u64));
-            let step = U64x8::new(ifma, high.map(|v| v as u64)).sub(x);
-            let sum = Packed::of_integers(ifma, [x.add(raise), step.add(raise_step)], [one, r]);
-            sum.sub::<1>(ifma, excess).canonical(ifma).store(ifma, out);
         }
     }
 }

@@ -8,8 +8,8 @@ mod ifma;
 
 use ark_ff::{AdditiveGroup, Field};
 
-use crate::small::{Cell, WideAccumulator};
-use crate::{Fr, fr_from_i64, fr_from_i128, limbs};
+use crate::small::WideAccumulator;
+use crate::{Fr, limbs};
 
 /// What fills vectors, and what is left: whole blocks of `N` entries, and the number of entries in them.
 #[cfg(target_arch = "x86_64")]
@@ -297,47 +297,6 @@ pub fn fraction_nodes(p: &[Fr], q: &[Fr], lambda: &Fr, a: &mut Vec<Fr>, b: &mut 
         b.extend([p[1], q[0]]);
     }
 }
-
-/// Binds a variable of integers: `out[i] = low[i] + r·(high[i] - low[i])`, where a missing `high[i]` is 0. Over the length of `low`.
-///
-/// # Panics
-/// If `out` is shorter than `low`, or `high` longer.
-pub fn bind_integers<C: Cell>(low: &[C], high: &[C], r: &Fr, out: &mut [Fr]) {
-    assert!(high.len() <= low.len() && out.len() >= low.len(), "two halves of a table");
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
-    let mut done = 0;
-    #[cfg(target_arch = "x86_64")]
-    if let Some(ifma) = crate::ifma::Ifma::get() {
-        let shift = fr_from_i64(1 << 52);
-        let excess = fr_from_i64(1 << ifma::INTEGER_BITS) + *r * fr_from_i64(2 << ifma::INTEGER_BITS);
-        let constants = [shift, *r * shift, excess];
-        let n = whole::<8>(low.len());
-        for ((low, high), out) in low[..n].chunks(CUT).zip(high.chunks(CUT).chain(std::iter::repeat(&[][..]))).zip(out.chunks_mut(CUT)) {
-            if crate::small::bit_length(low).max(crate::small::bit_length(high)) > ifma::INTEGER_BITS {
-                break;
-            }
-            // Widened on the way, in the first-level cache.
-            let (mut l, mut h) = ([0; CUT], [0; CUT]);
-            for (wide, v) in l.iter_mut().zip(low).chain(h.iter_mut().zip(high)) {
-                *wide = (*v).into();
-            }
-            ifma::bind_integers(ifma, l[..low.len()].as_chunks().0, h[..low.len()].as_chunks().0, out.as_chunks_mut().0, &constants);
-            done += low.len();
-        }
-    }
-    for i in done..low.len() {
-        let (x, y): (i64, i64) = (low[i].into(), high.get(i).map_or(0, |v| (*v).into()));
-        out[i] = match y.checked_sub(x) {
-            Some(0) if x == 0 => Fr::ZERO,
-            Some(d) => fr_from_i64(x) + *r * fr_from_i64(d),
-            None => fr_from_i64(x) + *r * fr_from_i128(i128::from(y) - i128::from(x)),
-        };
-    }
-}
-
-/// Integers that [`bind_integers`] widens at a time; a multiple of 8.
-#[cfg(target_arch = "x86_64")]
-const CUT: usize = 256;
 
 #[cfg(test)]
 mod tests;

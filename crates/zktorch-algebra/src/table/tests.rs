@@ -143,31 +143,3 @@ fn fractions_equal_their_definitions() {
         }
     }
 }
-
-#[test]
-fn bound_integers_equal_their_definition() {
-    for n in LENGTHS {
-        for bits in [1, 8, 17, 33, 50, 51, 64] {
-            let wide: Vec<i64> = table(9, 2 * n).iter().map(|x| x.into_bigint().0[0] as i64 >> (64 - bits)).collect();
-            let (low, high) = wide.split_at(n);
-            let r = hash_to_fr(b"r");
-            for missing in [0, n / 3, n] {
-                let high = &high[..n - missing];
-                let got = both(|| {
-                    let mut out = vec![Fr::ONE; n + 1];
-                    bind_integers(low, high, &r, &mut out);
-                    out
-                });
-                for i in 0..n {
-                    let (x, y) = (fr_from_i64(low[i]), fr_from_i64(high.get(i).copied().unwrap_or(0)));
-                    assert_eq!(got[i], x + r * (y - x), "{bits} bits");
-                }
-                assert_eq!(got[n], Fr::ONE);
-            }
-            let narrow: Vec<i8> = low.iter().map(|v| *v as i8).collect();
-            let mut out = vec![Fr::ZERO; n];
-            bind_integers(&narrow, &[], &r, &mut out);
-            assert!(out.iter().zip(&narrow).all(|(o, v)| *o == fr_from_i64(i64::from(*v)) * (Fr::ONE - r)));
-        }
-    }
-}
