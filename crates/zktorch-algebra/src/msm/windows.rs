@@ -157,33 +157,52 @@ fn bit_sums<A: Adder, D: Digits>(pool: &Pool<A>, bases: &[A::Point], digits: &D,
     sum_lists(pool, &sums, &entries, &lengths)
 }
 
+/// Parts of a row that are sorted side by side.
+const STREAMS: usize = 4;
+
 /// Entries by bucket, and the length of each bucket; bucket `d - 1` holds the digits `±d`. Only as many buckets as the
 /// largest digit.
 fn sort<D: Digits>(digits: &D, row: usize, range: Range<usize>, window: Window) -> (Vec<u32>, Vec<u32>) {
     let first = range.start as u32;
     let digits = digits.digits(row, range, window);
-    let mut lengths = vec![0u32; (1 << (window.width - 1)) + 1];
-    for d in &digits {
-        lengths[d.unsigned_abs() as usize] += 1;
+    // Neighbouring cells are often equal, and counting one has to wait until the count before it is stored. So the row is cut into streams with counts of
+    // their own, and every step takes a digit of each.
+    let part = digits.len() / STREAMS;
+    let streams: [&[i32]; STREAMS] = std::array::from_fn(|q| &digits[q * part..(q + 1) * part]);
+    let rest = &digits[STREAMS * part..];
+    let mut counts = vec![[0u32; STREAMS]; (1 << (window.width - 1)) + 1];
+    for i in 0..part {
+        for (q, stream) in streams.iter().enumerate() {
+            counts[stream[i].unsigned_abs() as usize][q] += 1;
+        }
     }
-    let zeros = std::mem::take(&mut lengths[0]);
-    let mut next = Vec::with_capacity(lengths.len());
-    let mut total = 0;
-    for l in &lengths {
-        next.push(total);
-        total += l;
+    for d in rest {
+        counts[d.unsigned_abs() as usize][0] += 1;
     }
+    let mut lengths: Vec<u32> = counts[1..].iter().map(|c| c.iter().sum()).collect();
     // Zeros go to the end, without a branch that would be mispredicted, and are cut off.
-    next[0] = total;
-    let mut entries = vec![0; (total + zeros) as usize];
-    for (i, d) in (first..).zip(&digits) {
-        let slot = &mut next[d.unsigned_abs() as usize];
-        entries[*slot as usize] = i | (*d as u32 & NEGATE);
-        *slot += 1;
+    let mut total = 0;
+    let (zeros, others) = counts.split_at_mut(1);
+    for slot in others.iter_mut().chain(zeros).flatten() {
+        total += std::mem::replace(slot, total);
     }
-    entries.truncate(total as usize);
-    let used = lengths.iter().rposition(|l| *l > 0).unwrap_or(0);
-    lengths.truncate(used + 1);
-    lengths.remove(0);
+    let mut next = counts;
+    let mut entries = vec![0; digits.len()];
+    let mut place = |q: usize, i: usize, d: i32| {
+        let slot = &mut next[d.unsigned_abs() as usize][q];
+        entries[*slot as usize] = (first + i as u32) | (d as u32 & NEGATE);
+        *slot += 1;
+    };
+    for i in 0..part {
+        for (q, stream) in streams.iter().enumerate() {
+            place(q, q * part + i, stream[i]);
+        }
+    }
+    for (i, d) in (STREAMS * part..).zip(rest) {
+        place(0, i, *d);
+    }
+    entries.truncate(lengths.iter().sum::<u32>() as usize);
+    let used = lengths.iter().rposition(|l| *l > 0).map_or(0, |last| last + 1);
+    lengths.truncate(used);
     (entries, lengths)
 }
