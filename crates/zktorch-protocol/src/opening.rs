@@ -260,12 +260,11 @@ pub fn open_batch<P: Party>(
 /// Adds vectors that count as padded with zeros: `Σ_j folds_j · vectors_j`.
 #[cfg(feature = "prover")]
 fn add_padded(sum: &mut Vec<Fr>, fold: Fr, vector: &[Fr]) {
+    use rayon::prelude::*;
     if sum.len() < vector.len() {
         sum.resize(vector.len(), Fr::ZERO);
     }
-    for (s, v) in sum.iter_mut().zip(vector) {
-        *s += fold * v;
-    }
+    sum.par_chunks_mut(1 << 11).zip(vector.par_chunks(1 << 11)).for_each(|(s, v)| zktorch_algebra::table::add_scaled(s, v, &fold));
 }
 
 #[cfg(feature = "prover")]

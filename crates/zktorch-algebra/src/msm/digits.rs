@@ -86,6 +86,23 @@ fn bias(windows: &[Window]) -> [u64; 4] {
     bias
 }
 
+/// Number of cells of each bit length.
+fn bit_lengths<T: Cell>(cells: &[T]) -> [usize; 65] {
+    // Neighbours are often of equal length: with counts of their own, they need not wait for each other.
+    let mut counts = [[0; 4]; 65];
+    let bits = |c: &T| (u64::BITS - (*c).into().unsigned_abs().leading_zeros()) as usize;
+    let (fours, rest) = cells.as_chunks::<4>();
+    for four in fours {
+        for (i, c) in four.iter().enumerate() {
+            counts[bits(c)][i] += 1;
+        }
+    }
+    for c in rest {
+        counts[bits(c)][0] += 1;
+    }
+    counts.map(|c| c.into_iter().sum())
+}
+
 /// Rows of signed integers.
 pub(super) struct SmallDigits<'a, T> {
     cells: &'a [T],
@@ -98,9 +115,11 @@ pub(super) struct SmallDigits<'a, T> {
 impl<'a, T: Cell> SmallDigits<'a, T> {
     /// The digits, and the windows they are for.
     pub(super) fn new(cells: &'a [T], row_len: usize) -> (Self, Vec<Window>) {
+        let chunk = cells.len().div_ceil(4 * par::threads()).max(1 << 12);
+        let counts = par::map(cells.len().div_ceil(chunk), |i| bit_lengths(&cells[i * chunk..cells.len().min((i + 1) * chunk)]));
         let mut lengths = [0; 65];
-        for c in cells {
-            lengths[(u64::BITS - (*c).into().unsigned_abs().leading_zeros()) as usize] += 1;
+        for counts in counts {
+            lengths.iter_mut().zip(counts).for_each(|(l, c)| *l += c);
         }
         lengths[0] = 0;
         let windows = plan(&lengths, cells.len().div_ceil(row_len));
@@ -124,9 +143,28 @@ impl<T: Cell> Digits for SmallDigits<'_, T> {
     fn digits(&self, row: usize, range: Range<usize>, w: Window) -> Vec<i32> {
         let cells = &self.cells[row * self.row_len..][range];
         match self.narrow {
+            #[cfg(target_arch = "x86_64")]
+            Some(bias) if let Some(ifma) = crate::ifma::Ifma::get() => {
+                let mut out = vec![0; cells.len()];
+                // SAFETY: the token says that the processor has the instructions.
+                #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
+                unsafe {
+                    narrow_digits(ifma, cells, bias, w, &mut out);
+                }
+                out
+            }
             Some(bias) => cells.iter().map(|c| w.digit((((*c).into() + bias) >> w.start) as i32)).collect(),
             None => cells.iter().map(|c| w.digit(((i128::from((*c).into()) + self.bias) >> w.start) as i32)).collect(),
         }
+    }
+}
+
+/// The digits of cells that do not overflow with the bias: compiled for long vectors.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn narrow_digits<T: Cell>(_: crate::ifma::Ifma, cells: &[T], bias: i64, w: Window, out: &mut [i32]) {
+    for (out, c) in out.iter_mut().zip(cells) {
+        *out = w.digit(((*c).into().wrapping_add(bias) >> w.start) as i32);
     }
 }
 

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// Columns per task: their sums for [`GROUP`] rows stay in the first-level cache.
 const COLUMNS: usize = 512;
+/// Tasks have a multiple of so many columns.
+const LANES: usize = 32;
 /// Summed indices between two transfers of the narrow sums to the wide ones.
 const DEPTH: usize = 64;
 /// Rows of `x` that share one pass over the weights of a block.
@@ -80,7 +82,11 @@ struct Weights<'a, T> {
 
 fn blocks<T: Copy + Into<i32> + Sync, S: Sum>(x: &[i32], weights: Weights<'_, T>, depth: usize, columns: usize) -> Vec<i64> {
     let arch = pulp::Arch::new();
-    let tasks: Vec<Range<usize>> = (0..columns).step_by(COLUMNS).map(|j| j..(j + COLUMNS).min(columns)).collect();
+    // Of nearly equal size, and as many for each thread.
+    let threads = rayon::current_num_threads();
+    let count = columns.div_ceil(COLUMNS).next_multiple_of(threads).min(columns.div_ceil(LANES)).max(1);
+    let width = columns.div_ceil(count).next_multiple_of(LANES);
+    let tasks: Vec<Range<usize>> = (0..columns).step_by(width).map(|j| j..(j + width).min(columns)).collect();
     let done: Vec<Vec<i64>> = tasks
         .par_iter()
         .map(|task| arch.dispatch(Block::<T, S> { x, weights, depth, columns: task.clone(), sum: Default::default() }))
