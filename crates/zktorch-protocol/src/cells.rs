@@ -2,12 +2,15 @@
 
 use crate::keys::matrix_bits;
 use rayon::prelude::*;
-use zktorch_algebra::small::combine_rows;
+use zktorch_algebra::small::{Cell, combine_rows};
 use zktorch_algebra::{Fr, G1Affine, msm};
 use zktorch_program::{CellSlice, with_cells};
 
 /// Cells that are widened at a time: a few rows or columns.
 const BLOCK: usize = 1 << 18;
+
+/// Lines of at least so many cells are combined in place.
+const LONG_LINE: usize = 128;
 
 /// A matrix whose every axis counts as padded with zeros to a power of two.
 #[derive(Clone, Copy)]
@@ -74,6 +77,11 @@ impl<'a> PaddedMatrix<'a> {
         if self.is_dense() {
             return with_cells!(self.cells, cells => combine_rows(|i| part(cells, i * row, row), weights, row));
         }
+        if let Some((&inner, outer)) = self.shape.split_last()
+            && inner >= LONG_LINE
+        {
+            return with_cells!(self.cells, cells => combine_lines(cells, outer, inner, weights, row));
+        }
         let columns = (BLOCK / weights.len().max(1)).clamp(64, 4096);
         let block = |first: usize| {
             let width = columns.min(row - first);
@@ -84,6 +92,24 @@ impl<'a> PaddedMatrix<'a> {
         let blocks: Vec<Vec<Fr>> = (0..row.div_ceil(columns)).into_par_iter().map(|b| block(b * columns)).collect();
         blocks.concat()
     }
+}
+
+/// `Σ_i weights[i]·row_i`, line by line where they are: a row has some lines, or a line has some rows.
+fn combine_lines<T: Cell>(cells: &[T], outer: &[usize], inner: usize, weights: &[Fr], row: usize) -> Vec<Fr> {
+    let pitch = inner.next_power_of_two();
+    let width = pitch.min(row);
+    let mut out = Vec::with_capacity(row);
+    for first in (0..row).step_by(width) {
+        let piece = |i: usize| {
+            let (line, from) = ((i * row + first) / pitch, (i * row + first) % pitch);
+            match dense_line(outer, line) {
+                Some(line) if from < inner => &cells[line * inner + from..line * inner + inner.min(from + width)],
+                _ => &[],
+            }
+        };
+        out.extend(combine_rows(piece, weights, width));
+    }
+    out
 }
 
 fn part<T>(cells: &[T], start: usize, len: usize) -> &[T] {
@@ -132,15 +158,15 @@ mod tests {
 
     #[test]
     fn rows_of_a_padded_matrix_are_those_of_its_padded_copy() {
-        let bases: Vec<G1Affine> = (0..64u8).map(|i| hash_to_g1(&[i])).collect();
-        for shape in [&[][..], &[5], &[8], &[3, 5], &[6, 8], &[8, 8], &[3, 2, 3], &[5, 1, 4], &[2, 70]] {
+        let bases: Vec<G1Affine> = (0..512u16).map(|i| hash_to_g1(&i.to_le_bytes())).collect();
+        for shape in [&[][..], &[5], &[8], &[3, 5], &[6, 8], &[8, 8], &[3, 2, 3], &[5, 1, 4], &[2, 70], &[3, 130], &[2, 3, 129]] {
             for bits in [7, 15, 30] {
                 let len = shape.iter().product::<usize>();
                 let values: Vec<i32> = (0..len as i32).map(|i| (i * 7919 % 251 - 125) << (bits - 7)).collect();
                 let cells = MatrixCells::narrowest(&values);
                 let matrix = PaddedMatrix::new(shape, cells.view());
                 let expected = padded(shape, &values);
-                for row in [1, 2, 8, 64].into_iter().filter(|r| *r <= expected.len()) {
+                for row in [1, 2, 8, 64, 512].into_iter().filter(|r| *r <= expected.len()) {
                     let weights: Vec<Fr> = (0..expected.len() / row).map(|i| hash_to_fr(&i.to_le_bytes())).collect();
                     let mut sums = vec![Fr::ZERO; row];
                     let mut commitments = Vec::new();
