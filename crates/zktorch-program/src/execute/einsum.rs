@@ -212,8 +212,8 @@ fn multiply<'a>(product: Product<'a>) -> Product<'a> {
     if depth < 8 || !(square || narrow(0) || narrow(1)) || peaks >= 1 << 31 || bound.is_none_or(|b| b >= NARROW) || cells[y] > RESIDENT {
         return product;
     }
-    if let Some(w) = (0..2).find(|&w| narrow(w) && weights::fits(&batch, &own[w], &sum, w)) {
-        let c = weights::product(&product.operands, w, &own, &sum);
+    let by_weights = |w: usize| weights::product(&product.operands, w, &batch, &own, &sum).map(|c| (w, c));
+    if let Some((w, c)) = (0..2).filter(|&w| narrow(w)).find_map(by_weights) {
         let order = [&own_places[1 - w][..], &own_places[w]].concat();
         return placed(product, &order, c, bound);
     }

@@ -3,6 +3,7 @@
 mod count;
 mod digits;
 mod einsum;
+mod madd;
 mod matmul;
 mod memory;
 mod nest;

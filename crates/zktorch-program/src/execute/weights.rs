@@ -1,8 +1,11 @@
-//! Products with a weight matrix whose output runs through neighbouring cells: `c[i][j] = Σ_k x[i][k] · w[k][j]`.
+//! Products with a weight matrix: `c[i][j] = Σ_k x[i][k] · w[k][j]`.
 //!
-//! The weights are read once, in place, row by row, whatever their width; sums of a few dozen products stay in 32 bits where they fit.
+//! The weights are read once, in place. With weights of at most 16 bits this is for [`madd`]; what is here reads them row by row, whatever their width,
+//! if `j` runs through neighbouring cells; sums of a few dozen products stay in 32 bits where they fit.
 
+use super::madd;
 use super::product::{Data, Letter, Operand, offsets, volume};
+use crate::cells::CellSlice;
 use crate::with_cells;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -18,9 +21,35 @@ const GROUP: usize = 4;
 /// Summed indices per pass over the sums.
 const UNROLL: usize = 4;
 
-/// Whether operand `w` is a matrix that this module can multiply with: no batches, its own letter runs through neighbouring cells.
-pub(super) fn fits(batch: &[Letter], own: &[Letter], sum: &[Letter], w: usize) -> bool {
-    batch.is_empty() && matches!((own, sum), ([j], [_]) if j.strides[w] == 1)
+/// `c[i][j] = Σ_k x[i][k] · w[k][j]`, dense; operand `w` is the weights. All cells are below 2^31 and all sums below 2^63 in absolute value. Nothing
+/// if this module cannot do it: there are batches, or the weights are long and their own letter does not run through neighbouring cells.
+pub(super) fn product(operands: &[Operand<'_>], w: usize, batch: &[Letter], own: &[Vec<Letter>; 2], sum: &[Letter]) -> Option<Vec<i64>> {
+    let ([], [j]) = (batch, &own[w][..]) else { return None };
+    let (depth, depth_stride) = (volume(sum), even_steps(&offsets(sum, w))?);
+    let (weights, other) = (&operands[w], &operands[1 - w]);
+    let Data::Narrow(cells) = &weights.data else { return None };
+    let cut = madd::Cut::new(other.peak, weights.peak).filter(|_| !matches!(cells, CellSlice::I32(_)));
+    if cut.is_none() && j.strides[w] != 1 {
+        return None;
+    }
+    let x = pack(other, &own[1 - w], sum, 1 - w);
+    if let Some(cut) = cut {
+        let product = with_cells!(cells, cells => {
+            let all = madd::Weights { cells: &cells[weights.offset..], depth_stride, column_stride: j.strides[w] };
+            madd::product(&x, all, depth, j.size, cut)
+        });
+        if product.is_some() || j.strides[w] != 1 {
+            return product;
+        }
+    }
+    let narrow = other.peak.saturating_mul(weights.peak).saturating_mul(DEPTH as u128) < 1 << 31;
+    Some(with_cells!(cells, cells => {
+        let all = Weights { cells: &cells[weights.offset..], stride: depth_stride };
+        match narrow {
+            true => blocks::<_, i32>(&x, all, depth, j.size),
+            false => blocks::<_, i64>(&x, all, depth, j.size),
+        }
+    }))
 }
 
 /// Integers that partial sums are kept in.
@@ -43,33 +72,25 @@ impl Sum for i64 {
     }
 }
 
-/// `c[i][j] = Σ_k x[i][k] · w[k][j]`, dense; operand `w` is the weights. All cells are below 2^31 and all sums below 2^63 in absolute value.
-pub(super) fn product(operands: &[Operand<'_>], w: usize, own: &[Vec<Letter>; 2], sum: &[Letter]) -> Vec<i64> {
-    let x = pack(&operands[1 - w], &own[1 - w], sum, 1 - w);
-    let (weights, depth, columns) = (&operands[w], volume(sum), volume(&own[w]));
-    let stride = sum.first().map_or(0, |l| l.strides[w]);
-    let Data::Narrow(cells) = &weights.data else { unreachable!("the caller chose a matrix") };
-    let narrow = operands[0].peak.saturating_mul(operands[1].peak).saturating_mul(DEPTH as u128) < 1 << 31;
-    with_cells!(cells, cells => {
-        let all = Weights { cells: &cells[weights.offset..], stride };
-        match narrow {
-            true => blocks::<_, i32>(&x, all, depth, columns),
-            false => blocks::<_, i64>(&x, all, depth, columns),
-        }
-    })
+/// The distance between neighbouring offsets, if it is always the same; the first of them is 0.
+fn even_steps(offsets: &[usize]) -> Option<usize> {
+    let step = offsets.get(1).copied().unwrap_or(0);
+    offsets.iter().enumerate().all(|(i, o)| *o == i * step).then_some(step)
 }
 
 /// The other side, dense: row `i` holds the summed indices.
 fn pack(x: &Operand<'_>, own: &[Letter], sum: &[Letter], i: usize) -> Vec<i32> {
     let (rows, depth) = (offsets(own, i), offsets(sum, i));
-    let mut out = Vec::with_capacity(rows.len() * depth.len());
-    for row in rows {
+    let mut out = vec![0; rows.len() * depth.len()];
+    out.par_chunks_mut(depth.len()).zip(&rows).with_min_len(16).for_each(|(to, row)| {
         let at = x.offset + row;
         match &x.data {
-            Data::Wide(cells) => out.extend(depth.iter().map(|d| cells[at + d] as i32)),
-            Data::Narrow(cells) => with_cells!(cells, cells => out.extend(depth.iter().map(|d| i32::from(cells[at + d])))),
+            Data::Wide(cells) => to.iter_mut().zip(&depth).for_each(|(to, d)| *to = cells[at + d] as i32),
+            Data::Narrow(cells) => {
+                with_cells!(cells, cells => to.iter_mut().zip(&depth).for_each(|(to, d)| *to = i32::from(cells[at + d])))
+            }
         }
-    }
+    });
     out
 }
 
