@@ -4,9 +4,9 @@ use super::layout::Window;
 use super::{Fingerprint, Statement};
 use crate::claims::index_bits;
 use ark_ff::Field;
-use zktorch_algebra::small::SmallAccumulator;
+use zktorch_algebra::small::{SmallAccumulator, dot_small};
 use zktorch_algebra::{Fr, fr_from_i64, mle};
-use zktorch_program::{Axis, CellSlice, Lookup, Source, Table, View};
+use zktorch_program::{Axis, CellSlice, Lookup, Source, Table, View, with_cells};
 
 /// A leaf outside its block's box.
 pub(super) const PADDING: u32 = u32::MAX;
@@ -33,13 +33,26 @@ impl Cells<'_> {
 /// A weight for each combination of the inner indices of a table of rows, with the cells' distances from a row's or a site's first.
 pub(super) struct Inner {
     weights: Vec<Fr>,
-    pub table_cells: Vec<usize>,
-    site_cells: Vec<usize>,
+    pub table_cells: Distances,
+    site_cells: Distances,
+}
+
+/// Distances of cells from a first one.
+pub(super) struct Distances {
+    list: Vec<usize>,
+    /// They are neighbours, in order.
+    contiguous: bool,
+}
+
+impl Distances {
+    fn new(axes: &[Axis]) -> Distances {
+        let list = View { source: Source::Params, offset: 0, axes: axes.to_vec() }.cells();
+        Distances { contiguous: list.iter().enumerate().all(|(i, d)| i == *d), list }
+    }
 }
 
 impl Inner {
     pub fn new(fingerprint: &Fingerprint, table: usize, table_axes: &[Axis], site_axes: &[Axis]) -> Inner {
-        let cells = |axes: &[Axis]| View { source: Source::Params, offset: 0, axes: axes.to_vec() }.cells();
         let mut weights = vec![Fr::ONE];
         let mut point = &fingerprint.inner[table][..];
         for axis in table_axes {
@@ -48,12 +61,19 @@ impl Inner {
             weights = weights.iter().flat_map(|w| eq.iter().map(move |e| *w * e)).collect();
             point = tail;
         }
-        Inner { weights, table_cells: cells(table_axes), site_cells: cells(site_axes) }
+        Inner { weights, table_cells: Distances::new(table_axes), site_cells: Distances::new(site_axes) }
     }
 
-    pub fn compress(&self, cells: Cells<'_>, first: usize, distances: &[usize]) -> Fr {
+    pub fn compress(&self, cells: Cells<'_>, first: usize, distances: &Distances) -> Fr {
+        if distances.contiguous {
+            let end = first + distances.list.len();
+            return match cells {
+                Cells::Wide(cells) => dot_small(&cells[first..end], &self.weights),
+                Cells::Narrow(cells) => with_cells!(cells, cells => dot_small(&cells[first..end], &self.weights)),
+            };
+        }
         let mut sum = SmallAccumulator::new();
-        for (w, d) in self.weights.iter().zip(distances) {
+        for (w, d) in self.weights.iter().zip(&distances.list) {
             sum.add(cells.get(first + d), w);
         }
         sum.value()
@@ -174,7 +194,7 @@ impl<'a> SiteReader<'a> {
             Rows::Content { inner, cells, first, stride } => {
                 let row = first + j * stride;
                 let site = self.first_cell(leaf, 1).unwrap_or_default();
-                let mut pairs = inner.table_cells.iter().zip(&inner.site_cells);
+                let mut pairs = inner.table_cells.list.iter().zip(&inner.site_cells.list);
                 pairs.all(|(r, s)| cells.get(row + r) == self.columns[1].cells.get(site + s))
             }
         };

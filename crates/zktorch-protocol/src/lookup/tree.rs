@@ -8,27 +8,30 @@ use zktorch_algebra::{Fr, table};
 
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
+    ///
+    /// Of a large tree the layer above the leaves, half of all that is above them, is not kept: making it again when its turn comes costs less than memory for it.
     pub fn tree(&self) -> Tree<'_> {
         let leaves = Leaves::new(self);
         let chunk = CHUNK_BITS.min(self.statement.layout.bits);
+        let dropped = usize::from(self.statement.layout.bits > CHUNK_BITS);
         let subtrees: Vec<Vec<Fractions>> = (0..self.statement.layout.used.div_ceil(1 << chunk))
             .into_par_iter()
             .map(|c| {
-                let (q, p) = leaves.chunk(c << chunk, 1 << chunk);
-                let mut layers = vec![if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }];
+                let mut layers = vec![leaves.sums(c << chunk, 1 << chunk)];
                 for _ in 1..chunk {
                     layers.push(layers[layers.len() - 1].sums());
                 }
+                layers.drain(..dropped);
                 layers
             })
             .collect();
-        let mut depths: Vec<Vec<Fractions>> = (0..chunk).map(|_| Vec::with_capacity(subtrees.len())).collect();
+        let mut depths: Vec<Vec<Fractions>> = (dropped..chunk).map(|_| Vec::with_capacity(subtrees.len())).collect();
         for subtree in subtrees {
             for (depth, layer) in depths.iter_mut().zip(subtree) {
                 depth.push(layer);
             }
         }
-        let mut layers: Vec<Option<Vec<Fractions>>> = depths.into_iter().map(Some).collect();
+        let mut layers: Vec<Option<Vec<Fractions>>> = std::iter::repeat_n(None, dropped).chain(depths.into_iter().map(Some)).collect();
         let roots = layers.last().and_then(Option::as_ref).map_or(&[][..], |l| l);
         let mut top =
             Fractions { p: roots.iter().flat_map(|r| r.p.clone()).collect(), q: roots.iter().flat_map(|r| r.q.clone()).collect() };
@@ -38,6 +41,14 @@ impl LookupProver<'_> {
         }
         layers.reverse();
         Tree { leaves, layers }
+    }
+}
+
+impl Leaves<'_> {
+    /// The layer above some leaves, as [`Leaves::chunk`] gives them.
+    fn sums(&self, first: usize, len: usize) -> Fractions {
+        let (q, p) = self.chunk(first, len);
+        if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }
     }
 }
 
@@ -98,7 +109,15 @@ impl Tree<'_> {
             });
             return LayerSumcheck::new(Form::Leaves, chunks.collect(), point, lambda);
         }
-        let runs = self.layers[k + 1].take().expect("a layer is taken once");
+        let empty = Form::Fractions.empty(lambda);
+        let Some(runs) = self.layers[k + 1].take() else {
+            // The layer that was not kept.
+            let chunks = (0..self.leaves.used().div_ceil(2 * size)).into_par_iter().map(|c| {
+                let Fractions { p, q } = self.leaves.sums(2 * c * size, 2 * size);
+                Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
+            });
+            return LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda);
+        };
         // Either several runs make a chunk, or one run makes several.
         let per_chunk = size.checked_div(runs[0].q.len()).unwrap_or(1).max(1);
         let parts: Vec<Vec<(&[Fr], &[Fr])>> = if let [run] = &runs[..] {
@@ -106,7 +125,6 @@ impl Tree<'_> {
         } else {
             runs.chunks(per_chunk).map(|runs| runs.iter().map(|r| (&r.p[..], &r.q[..])).collect()).collect()
         };
-        let empty = Form::Fractions.empty(lambda);
         let chunks = parts.into_par_iter().map(|parts| Chunk::of_fractions(&parts, lambda, size, empty));
         LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda)
     }
