@@ -18,6 +18,9 @@ const HEAD_BITS: usize = 3;
 /// Bounds of log2 of the cells of a slice: their weights fit a second-level cache, and there are enough slices for all threads.
 const SLICE_BITS: std::ops::RangeInclusive<usize> = 6..=12;
 
+/// Most slices that a thread takes at a time: some cost much more than others.
+const UNEVEN: usize = 4;
+
 /// A sum over integers and weights whose first variables are not bound yet.
 pub(crate) struct Streamed<'a> {
     cells: &'a [i64],
@@ -63,7 +66,11 @@ impl<'a> Streamed<'a> {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
             a
         };
-        let products = (0..block / slice).into_par_iter().map(|i| inner(i * slice)).reduce(|| vec![Fr::ZERO; blocks * blocks], add);
+        let products = (0..block / slice)
+            .into_par_iter()
+            .with_max_len(UNEVEN)
+            .map(|i| inner(i * slice))
+            .reduce(|| vec![Fr::ZERO; blocks * blocks], add);
         streamed.products = products;
         streamed
     }
@@ -120,7 +127,7 @@ impl<'a> Streamed<'a> {
         let rows = |a: usize| self.cells.get(a * block..).unwrap_or_default();
         let cells = combine_rows(rows, &eq[..used], block);
         let mut weights = table::zeros(block);
-        weights.par_chunks_mut(self.slice).enumerate().for_each(|(i, out)| {
+        weights.par_chunks_mut(self.slice).with_max_len(UNEVEN).enumerate().for_each(|(i, out)| {
             // Pages that are read before they are written would be set up twice.
             out.fill(Fr::ZERO);
             for (b, e) in eq.iter().enumerate().take(used) {

@@ -6,6 +6,9 @@ use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::{Fr, table};
 
+/// Most chunks that a thread takes at a time: those of many small blocks, or of table rows, cost more than others.
+const UNEVEN: usize = 4;
+
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
     ///
@@ -16,6 +19,7 @@ impl LookupProver<'_> {
         let dropped = usize::from(self.statement.layout.bits > CHUNK_BITS);
         let subtrees: Vec<Vec<Fractions>> = (0..self.statement.layout.used.div_ceil(1 << chunk))
             .into_par_iter()
+            .with_max_len(UNEVEN)
             .map(|c| {
                 let mut layers = vec![leaves.sums(c << chunk, 1 << chunk)];
                 for _ in 1..chunk {
@@ -100,7 +104,7 @@ impl Tree<'_> {
         let size = 1usize << CHUNK_BITS.min(k + 1);
         if k + 1 == self.layers.len() {
             self.leaves.combine(lambda);
-            let chunks = (0..self.leaves.used().div_ceil(size)).into_par_iter().map(|c| {
+            let chunks = (0..self.leaves.used().div_ceil(size)).into_par_iter().with_max_len(UNEVEN).map(|c| {
                 let (a, mut b) = self.leaves.chunk(c * size, size);
                 for p in b.iter_mut().skip(1).step_by(2) {
                     p.neg_in_place();
@@ -112,7 +116,7 @@ impl Tree<'_> {
         let empty = Form::Fractions.empty(lambda);
         let Some(runs) = self.layers[k + 1].take() else {
             // The layer that was not kept.
-            let chunks = (0..self.leaves.used().div_ceil(2 * size)).into_par_iter().map(|c| {
+            let chunks = (0..self.leaves.used().div_ceil(2 * size)).into_par_iter().with_max_len(UNEVEN).map(|c| {
                 let Fractions { p, q } = self.leaves.sums(2 * c * size, 2 * size);
                 Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
             });
