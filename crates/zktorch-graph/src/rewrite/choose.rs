@@ -12,7 +12,7 @@ impl Rewriter {
     /// Scattering at constant positions: a gather from the tensor and the updates behind it.
     pub(super) fn scatter(&mut self, node: Node, x: ValueId, indices: ValueId, updates: ValueId, out: ValueId) -> Result<(), EvalError> {
         let Some(at) = self.constant(indices) else {
-            return self.push(node);
+            return self.scatter_computed(node, (x, indices, updates), out);
         };
         let count = |this: &Self, id: ValueId| this.shape(id).iter().product::<usize>();
         let (n, m) = (count(self, x), count(self, updates));
@@ -42,13 +42,7 @@ impl Rewriter {
         let mut row = vec![1; shape.len()];
         row[axis] = depth;
         let index = self.reshape(indices, &column)?;
-        let mut hits = Vec::new();
-        for from in [0, -(depth as i64)] {
-            let numbers = Tensor::i64(row.clone(), (0..depth as i64).map(|i| i + from).collect())?;
-            let numbers = self.new_constant(numbers, false);
-            hits.push(self.emit(Op::Binary(BinaryFn::Equal), &[index, numbers], DType::Bool, &shape)?);
-        }
-        let hit = self.emit(Op::Binary(BinaryFn::Or), &hits, DType::Bool, &shape)?;
+        let hit = self.found(index, depth, &row, &shape)?;
         let (off, on) = (self.slice(values, 0, 0, 1)?, self.slice(values, 0, 1, 1)?);
         self.finish(Op::Where, &[hit, on, off], out)
     }

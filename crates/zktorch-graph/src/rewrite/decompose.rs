@@ -81,6 +81,18 @@ impl Rewriter {
                 Some(updates) => self.scatter(node, x, indices, updates, out),
                 None => self.push(node),
             },
+            (Op::Gather { axis }, Some(x), Some(index)) => {
+                let axis = *axis;
+                self.gather_computed(node, axis, x, index, out)
+            }
+            (Op::GatherElements { axis }, Some(x), Some(index)) => {
+                let axis = *axis;
+                self.gather_elements(node, axis, x, index, out)
+            }
+            (Op::GatherNd { batch_dims }, Some(x), Some(index)) => {
+                let batch = *batch_dims;
+                self.gather_nd(node, batch, x, index, out)
+            }
             (Op::OneHot { axis, depth }, ..) => {
                 let (axis, depth) = (*axis, *depth);
                 self.one_hot(node, axis, depth, out)

@@ -5,6 +5,7 @@ mod causal;
 mod choose;
 mod decompose;
 mod fold;
+mod positions;
 mod recurrent;
 mod scalars;
 

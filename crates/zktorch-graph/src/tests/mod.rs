@@ -9,6 +9,7 @@ mod interface;
 mod layers;
 mod margins;
 mod movement;
+mod positions;
 mod quant;
 mod tree;
 
