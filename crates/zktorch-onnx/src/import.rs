@@ -8,11 +8,14 @@ use crate::proto::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProt
 use crate::{ImportError, dims, lower, patterns, tensor};
 use bytes::Bytes;
 use prost::Message;
+use sequence::SEQUENCES;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use zktorch_float::{DType, Data, Graph, Op, Tensor, UnaryFn, ValueId};
 
 mod control;
+mod flex;
+mod sequence;
 
 /// What the file does not say.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +62,7 @@ fn from_bytes(bytes: Bytes, options: &ImportOptions, files: Files) -> Result<Gra
     if !unsupported.is_empty() {
         return Err(ImportError::Unsupported(unsupported));
     }
-    let mut importer = Importer { builder: Builder::new(), opsets, files };
+    let mut importer = Importer { builder: Builder::new(), opsets, files, sequences: HashMap::new() };
     let mut scope = Scope { names: HashMap::new(), parent: None, depth: 0 };
     importer.inputs(proto, options, &mut scope)?;
     importer.nodes(proto, &mut scope)?;
@@ -95,6 +98,8 @@ struct Importer {
     builder: Builder,
     opsets: Opsets,
     files: Files,
+    /// Lists of values, by the value that stands for each.
+    sequences: HashMap<ValueId, Vec<ValueId>>,
 }
 
 impl Importer {
@@ -107,7 +112,8 @@ impl Importer {
         for (index, (input, shape)) in inputs.into_iter().zip(shapes).enumerate() {
             let name = input.name.as_deref().unwrap_or("");
             let sample = sample(input, shape, index as u64)?;
-            let id = self.builder.input(name, sample);
+            // An input without elements says nothing, such as the cache of a decoder before its first token.
+            let id = if sample.is_empty() { self.builder.constant(name, sample, false) } else { self.builder.input(name, sample) };
             let element = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.elem_type);
             self.builder.elements.insert(id, element.unwrap_or(0));
             scope.define(name, id)?;
@@ -163,7 +169,10 @@ impl Importer {
                 ),
             });
         }
+        self.refuse_sequences(node, if node.op_type.as_deref().is_some_and(|o| SEQUENCES.contains(&o)) { &[] } else { &inputs })?;
         match node.op_type.as_deref() {
+            Some(name) if SEQUENCES.contains(&name) => return self.sequence(node, &inputs),
+            Some("FlexAttention") => return self.flex_attention(node, &inputs, scope),
             Some("If") => return self.branch(node, &inputs, scope),
             Some("Loop") => return self.rounds(node, &inputs, scope),
             Some("Scan") => return self.scan(node, &inputs, scope),
@@ -187,6 +196,9 @@ impl Importer {
         }
         let then = self.inline(node, "then_branch", scope)?;
         let other = self.inline(node, "else_branch", scope)?;
+        if then.iter().chain(&other).any(|id| self.sequences.contains_key(id)) {
+            return Err(node_error(node, "a sequence that depends on the condition"));
+        }
         let name = node_name(node);
         let mut emit = |op, inputs: &[ValueId]| -> Result<ValueId, ImportError> {
             let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
@@ -234,6 +246,9 @@ impl Importer {
             let name = output.name.as_deref().unwrap_or("");
             let mut id =
                 scope.find(name).ok_or_else(|| ImportError::Undefined { reader: "the output list".to_owned(), value: name.to_owned() })?;
+            if self.sequences.contains_key(&id) {
+                return Err(ImportError::Input { input: name.to_owned(), reason: "a sequence cannot be a result of the model".to_owned() });
+            }
             // An output that shares its value with an input, a weight or another output gets a value of its own name.
             let graph = &self.builder.graph;
             let shared = graph.inputs.contains(&id) || graph.outputs.contains(&id);

@@ -236,6 +236,26 @@ pub enum ElementType {
     Uint64 = 13,
     /// bfloat16.
     Bfloat16 = 16,
+    /// 8-bit float, 4 bits of exponent, finite.
+    Float8e4m3fn = 17,
+    /// The same without a negative zero.
+    Float8e4m3fnuz = 18,
+    /// 8-bit float, 5 bits of exponent.
+    Float8e5m2 = 19,
+    /// The same, finite, without a negative zero.
+    Float8e5m2fnuz = 20,
+    /// 4-bit unsigned integer.
+    Uint4 = 21,
+    /// 4-bit signed integer.
+    Int4 = 22,
+    /// 4-bit float.
+    Float4e2m1 = 23,
+    /// Power of two.
+    Float8e8m0 = 24,
+    /// 2-bit unsigned integer.
+    Uint2 = 25,
+    /// 2-bit signed integer.
+    Int2 = 26,
 }
 
 /// A sparse tensor.

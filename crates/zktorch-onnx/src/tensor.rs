@@ -10,9 +10,24 @@ use zktorch_float::{DType, Data, Tensor};
 /// The element type that stands for `element` in the graph.
 pub(crate) fn dtype(element: i32) -> Result<DType, String> {
     match ElementType::try_from(element) {
-        Ok(ElementType::Float | ElementType::Float16 | ElementType::Double | ElementType::Bfloat16) => Ok(DType::F32),
         Ok(
-            ElementType::Uint8
+            ElementType::Float
+            | ElementType::Float16
+            | ElementType::Double
+            | ElementType::Bfloat16
+            | ElementType::Float8e4m3fn
+            | ElementType::Float8e4m3fnuz
+            | ElementType::Float8e5m2
+            | ElementType::Float8e5m2fnuz
+            | ElementType::Float4e2m1
+            | ElementType::Float8e8m0,
+        ) => Ok(DType::F32),
+        Ok(
+            ElementType::Uint2
+            | ElementType::Int2
+            | ElementType::Uint4
+            | ElementType::Int4
+            | ElementType::Uint8
             | ElementType::Int8
             | ElementType::Uint16
             | ElementType::Int16
@@ -27,14 +42,75 @@ pub(crate) fn dtype(element: i32) -> Result<DType, String> {
     }
 }
 
-/// Bytes per element in the raw encoding.
-fn width(element: ElementType) -> usize {
+/// Bits per element in the raw encoding.
+pub(crate) fn width(element: ElementType) -> usize {
     match element {
-        ElementType::Uint8 | ElementType::Int8 | ElementType::Bool => 1,
-        ElementType::Uint16 | ElementType::Int16 | ElementType::Float16 | ElementType::Bfloat16 => 2,
-        ElementType::Int64 | ElementType::Uint64 | ElementType::Double => 8,
-        _ => 4,
+        ElementType::Uint2 | ElementType::Int2 => 2,
+        ElementType::Uint4 | ElementType::Int4 | ElementType::Float4e2m1 => 4,
+        ElementType::Uint8
+        | ElementType::Int8
+        | ElementType::Bool
+        | ElementType::Float8e4m3fn
+        | ElementType::Float8e4m3fnuz
+        | ElementType::Float8e5m2
+        | ElementType::Float8e5m2fnuz
+        | ElementType::Float8e8m0 => 8,
+        ElementType::Uint16 | ElementType::Int16 | ElementType::Float16 | ElementType::Bfloat16 => 16,
+        ElementType::Int64 | ElementType::Uint64 | ElementType::Double => 64,
+        _ => 32,
     }
+}
+
+/// Layout of the narrow floats: bits of exponent and fraction, and the bias.
+fn layout(element: ElementType) -> Option<(u32, u32, i32)> {
+    Some(match element {
+        ElementType::Float8e4m3fn => (4, 3, 7),
+        ElementType::Float8e4m3fnuz => (4, 3, 8),
+        ElementType::Float8e5m2 => (5, 2, 15),
+        ElementType::Float8e5m2fnuz => (5, 2, 16),
+        ElementType::Float4e2m1 => (2, 1, 1),
+        _ => return None,
+    })
+}
+
+/// A float of at most 8 bits.
+fn narrow(element: ElementType, bits: u8) -> f32 {
+    if element == ElementType::Float8e8m0 {
+        return if bits == 255 { f32::NAN } else { 2f32.powi(i32::from(bits) - 127) };
+    }
+    let Some((exponent_bits, fraction_bits, bias)) = layout(element) else { return f32::NAN };
+    let negative = bits >> (exponent_bits + fraction_bits) & 1 == 1;
+    let fraction = bits & ((1 << fraction_bits) - 1);
+    let exponent = i32::from(bits >> fraction_bits & ((1 << exponent_bits) - 1));
+    let sign = if negative { -1.0 } else { 1.0 };
+    match element {
+        ElementType::Float8e4m3fn if bits & 0x7f == 0x7f => return f32::NAN,
+        ElementType::Float8e4m3fnuz | ElementType::Float8e5m2fnuz if bits == 0x80 => return f32::NAN,
+        ElementType::Float8e5m2 if exponent == 31 => return if fraction == 0 { sign * f32::INFINITY } else { f32::NAN },
+        _ => {}
+    }
+    let part = f32::from(fraction) / f32::from(1u8 << fraction_bits);
+    sign * if exponent == 0 { part * 2f32.powi(1 - bias) } else { (1.0 + part) * 2f32.powi(exponent - bias) }
+}
+
+/// The first `count` elements of less than 8 bits or floats of 8 bits, the lowest bits of each byte first.
+fn unpacked(element: ElementType, bytes: &[u8], count: usize) -> Data {
+    let bits = width(element);
+    let mask = (1u16 << bits) - 1;
+    let codes = bytes.iter().flat_map(|&b| (0..8 / bits).map(move |i| (u16::from(b) >> (i * bits) & mask) as u8)).take(count);
+    match element {
+        ElementType::Uint2 | ElementType::Uint4 => Data::I64(codes.map(i64::from).collect()),
+        ElementType::Int2 | ElementType::Int4 => {
+            let half = 1i64 << (bits - 1);
+            Data::I64(codes.map(|c| (i64::from(c) ^ half) - half).collect())
+        }
+        _ => Data::F32(codes.map(|c| narrow(element, c)).collect()),
+    }
+}
+
+/// Whether elements are unpacked from bytes whatever field they are in.
+fn is_packed(element: ElementType) -> bool {
+    width(element) < 8 || layout(element).is_some() || element == ElementType::Float8e8m0
 }
 
 /// Reads a tensor; `files` are those of the model.
@@ -53,8 +129,15 @@ fn decode(proto: &TensorProto, files: &Files) -> Result<Tensor, String> {
     let code = proto.data_type.unwrap_or(0);
     dtype(code)?;
     let element = ElementType::try_from(code).map_err(|_| format!("element type {code} is not supported"))?;
-    let bytes_wanted = count.checked_mul(width(element)).ok_or("the shape is too large")?;
-    let data = if proto.data_location == Some(1) {
+    let bytes_wanted = count.checked_mul(width(element)).ok_or("the shape is too large")?.div_ceil(8);
+    let data = if is_packed(element) {
+        let bytes = match &proto.raw_data {
+            _ if proto.data_location == Some(1) => external(proto, files, bytes_wanted)?,
+            Some(raw) => raw.clone(),
+            None => proto.int32_data.iter().map(|&v| v as u8).collect::<Vec<u8>>().into(),
+        };
+        unpacked(element, &bytes, count)
+    } else if proto.data_location == Some(1) {
         from_bytes(element, &external(proto, files, bytes_wanted)?)
     } else if let Some(raw) = &proto.raw_data {
         if raw.len() != bytes_wanted {
@@ -161,6 +244,31 @@ mod tests {
         }
         assert_eq!(half(0xfc00), f32::NEG_INFINITY);
         assert!(half(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn narrow_elements_match_known_values() {
+        let floats = [
+            (ElementType::Float8e4m3fn, 0x7e, 448.0),
+            (ElementType::Float8e4m3fn, 0xed, -104.0),
+            (ElementType::Float8e4m3fnuz, 0x01, 2f32.powi(-10)),
+            (ElementType::Float8e5m2, 0x7b, 57344.0),
+            (ElementType::Float8e5m2fnuz, 0x7f, 57344.0),
+            (ElementType::Float4e2m1, 0x0f, -6.0),
+            (ElementType::Float4e2m1, 0x01, 0.5),
+            (ElementType::Float8e8m0, 124, 0.125),
+        ];
+        for (element, bits, value) in floats {
+            assert_eq!(narrow(element, bits), value, "{element:?}");
+        }
+        assert_eq!(narrow(ElementType::Float8e5m2, 0xfc), f32::NEG_INFINITY);
+        assert!(narrow(ElementType::Float8e4m3fn, 0xff).is_nan());
+        assert_eq!(unpacked(ElementType::Int4, &[0x87, 0xcf], 3), Data::I64(vec![7, -8, -1]));
+        assert_eq!(unpacked(ElementType::Uint4, &[0x87], 2), Data::I64(vec![7, 8]));
+        assert_eq!(unpacked(ElementType::Int2, &[0b11_10_01_00], 4), Data::I64(vec![0, 1, -2, -1]));
+        let proto =
+            TensorProto { dims: vec![3], data_type: Some(ElementType::Uint4 as i32), int32_data: vec![0x21], ..TensorProto::default() };
+        assert!(decode(&proto, &Files::new(None)).is_err());
     }
 
     #[test]

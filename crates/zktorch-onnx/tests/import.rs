@@ -333,5 +333,5 @@ fn initializers_listed_as_inputs_are_constants() {
 
 #[test]
 fn the_operator_table_is_public() {
-    assert!(supported_operators().iter().any(|o| o.name == "Attention" && o.since == 23));
+    assert!(supported_operators().any(|o| o.name == "Attention" && o.since == 23));
 }

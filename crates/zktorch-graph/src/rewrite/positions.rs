@@ -186,11 +186,8 @@ impl Rewriter {
                 let k = own.last().copied().unwrap_or(0);
                 let m = volume(&own[..own.len() - 1]);
                 let (n, inner) = (volume(&from[..k.min(from.len())]), volume(from.get(k..).unwrap_or_default()));
-                let index = if k == 0 || m > MOST_UPDATES || m.saturating_mul(n) > MOST_HITS {
-                    None
-                } else {
-                    self.joined(index, &from[..k])?
-                };
+                let index =
+                    if k == 0 || m > MOST_UPDATES || m.saturating_mul(n) > MOST_HITS { None } else { self.joined(index, &from[..k])? };
                 let Some(index) = index else { return self.push(node) };
                 // Positions on the last axis: one row of updates per inner element.
                 let (x, updates) = (self.reshape(x, &[n, inner])?, self.reshape(updates, &[m, inner])?);

@@ -13,7 +13,13 @@ const MAX_ROUNDS: usize = 1 << 14;
 
 impl Importer {
     /// Adds the nodes of a body whose inputs are `inputs`, and returns its results.
-    fn body(&mut self, node: &NodeProto, graph: &GraphProto, inputs: &[ValueId], scope: &Scope<'_>) -> Result<Vec<ValueId>, ImportError> {
+    pub(super) fn body(
+        &mut self,
+        node: &NodeProto,
+        graph: &GraphProto,
+        inputs: &[ValueId],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<ValueId>, ImportError> {
         if scope.depth >= MAX_DEPTH {
             return Err(node_error(node, "subgraphs are nested too deeply"));
         }
@@ -33,7 +39,7 @@ impl Importer {
         graph.output.iter().map(|o| find(o.name.as_deref().unwrap_or(""))).collect()
     }
 
-    fn one(&mut self, node: &NodeProto, op: Op, inputs: &[ValueId]) -> Result<ValueId, ImportError> {
+    pub(super) fn one(&mut self, node: &NodeProto, op: Op, inputs: &[ValueId]) -> Result<ValueId, ImportError> {
         let inputs: Vec<Option<ValueId>> = inputs.iter().copied().map(Some).collect();
         let kind = node.op_type.as_deref().unwrap_or("");
         let outputs = self.builder.emit(&node_name(node), kind, op, &inputs)?;
@@ -41,7 +47,7 @@ impl Importer {
     }
 
     /// Stacks the results of all rounds along a new axis.
-    fn stacked(&mut self, node: &NodeProto, parts: &[ValueId], axis: i64) -> Result<ValueId, ImportError> {
+    pub(super) fn stacked(&mut self, node: &NodeProto, parts: &[ValueId], axis: i64) -> Result<ValueId, ImportError> {
         let first = *parts.first().ok_or_else(|| node_error(node, "a loop without rounds has no results to stack"))?;
         let mut shape = self.builder.shape(first).to_vec();
         let axis = wrapped(node, axis, shape.len() + 1)?;
@@ -103,6 +109,10 @@ impl Importer {
                 return Err(node_error(node, "a loop without rounds has no results to stack"));
             }
         }
+        let listed = collected.iter().flatten().any(|id| self.sequences.contains_key(id));
+        if listed {
+            return Err(node_error(node, "sequences cannot be stacked"));
+        }
         let mut outputs = states;
         for rows in collected.iter().filter(|r| !r.is_empty()) {
             outputs.push(self.stacked(node, rows, 0)?);
@@ -160,7 +170,8 @@ impl Importer {
     }
 }
 
-fn wrapped(node: &NodeProto, axis: i64, rank: usize) -> Result<usize, ImportError> {
+/// A possibly negative axis of `rank`.
+pub(super) fn wrapped(node: &NodeProto, axis: i64, rank: usize) -> Result<usize, ImportError> {
     let wrapped = if axis < 0 { axis + rank as i64 } else { axis };
     let axis = usize::try_from(wrapped).ok().filter(|&a| a < rank);
     axis.ok_or_else(|| node_error(node, format!("axis {wrapped} of {rank} axes")))

@@ -13,7 +13,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
 }
 
 /// Operand `id` as `[batch, heads, length, size]`; a tensor of three axes has the heads inside its last one.
-fn heads(ctx: &mut Ctx<'_>, id: ValueId, attribute: &str) -> Result<ValueId, ImportError> {
+pub(super) fn heads(ctx: &mut Ctx<'_>, id: ValueId, attribute: &str) -> Result<ValueId, ImportError> {
     match ctx.shape(id).as_slice() {
         [_, _, _, _] => Ok(id),
         &[batch, length, width] => {
@@ -28,7 +28,7 @@ fn heads(ctx: &mut Ctx<'_>, id: ValueId, attribute: &str) -> Result<ValueId, Imp
 }
 
 /// Repeats each head of keys or values so that every query head has its own.
-fn share(ctx: &mut Ctx<'_>, id: ValueId, query_heads: usize) -> Result<ValueId, ImportError> {
+pub(super) fn share(ctx: &mut Ctx<'_>, id: ValueId, query_heads: usize) -> Result<ValueId, ImportError> {
     let &[batch, count, length, size] = ctx.shape(id).as_slice() else {
         return Err(ctx.error("keys and values should have four axes"));
     };

@@ -3,8 +3,8 @@
 use super::{Ctx, Lowered};
 use crate::ImportError;
 use crate::proto::ElementType;
-use crate::tensor::dtype;
-use zktorch_float::{BinaryFn, Data, Op, Tensor, UnaryFn, ValueId};
+use crate::tensor::{dtype, width};
+use zktorch_float::{BinaryFn, DType, Data, Op, Tensor, UnaryFn, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     if let Some(function) = unary(ctx) {
@@ -137,25 +137,74 @@ fn alias(ctx: &mut Ctx<'_>) -> Lowered {
     Ok(vec![ctx.input(0)?])
 }
 
-fn convert(ctx: &mut Ctx<'_>, x: ValueId, to: zktorch_float::DType) -> Lowered {
-    // Widths are not told apart, so a change of width is no operation.
-    if ctx.dtype(x) == to {
-        return Ok(vec![x]);
+/// Whether a computed value can be rounded to an element type: floats of 8 bits and less are only read.
+fn is_target(element: ElementType) -> bool {
+    width(element) >= 16 || !matches!(dtype(element as i32), Ok(DType::F32))
+}
+
+/// A change of the element type. Floats all have one width; integers keep the bits that fit, where a value may have more.
+fn convert(ctx: &mut Ctx<'_>, x: ValueId, element: i32) -> Lowered {
+    let to = dtype(element).map_err(|e| ctx.error(e))?;
+    let own = ctx.builder.elements.get(&x).and_then(|&e| ElementType::try_from(e).ok());
+    let target = ElementType::try_from(element).unwrap_or(ElementType::Undefined);
+    ctx.ensure(is_target(target) || own == Some(target), || format!("rounding to {target:?} is not supported"))?;
+    let from = ctx.dtype(x);
+    let mut y = if from == to { x } else { ctx.emit(Op::Cast { to }, &[x])? };
+    let bits = width(target);
+    // Floats outside of the range have no defined result, except for the narrowest integers.
+    let may_overflow = match from {
+        DType::I64 => {
+            let fits = |o: ElementType| o == target || (width(o) < bits && (is_signed(target) || !is_signed(o)));
+            bits <= 16 && !own.is_some_and(fits)
+        }
+        DType::F32 => bits <= 4,
+        DType::Bool => false,
+    };
+    if to == DType::I64 && may_overflow {
+        y = wrapped(ctx, y, bits as u32, is_signed(target))?;
     }
-    Ok(vec![ctx.emit(Op::Cast { to }, &[x])?])
+    if y != x {
+        ctx.builder.elements.insert(y, element);
+    }
+    Ok(vec![y])
+}
+
+fn is_signed(element: ElementType) -> bool {
+    matches!(
+        element,
+        ElementType::Int2 | ElementType::Int4 | ElementType::Int8 | ElementType::Int16 | ElementType::Int32 | ElementType::Int64
+    )
+}
+
+/// The lowest `bits` bits of an integer, as a signed or unsigned number.
+fn wrapped(ctx: &mut Ctx<'_>, x: ValueId, bits: u32, signed: bool) -> Result<ValueId, ImportError> {
+    let modulus = ctx.tensor(Vec::new(), Data::I64(vec![1i64 << bits]))?;
+    let modulus = ctx.literal(modulus);
+    if !signed {
+        return ctx.binary(BinaryFn::Mod, x, modulus);
+    }
+    let half = ctx.tensor(Vec::new(), Data::I64(vec![1i64 << (bits - 1)]))?;
+    let half = ctx.literal(half);
+    let lifted = ctx.binary(BinaryFn::Add, x, half)?;
+    let rest = ctx.binary(BinaryFn::Mod, lifted, modulus)?;
+    ctx.binary(BinaryFn::Sub, rest, half)
 }
 
 fn cast(ctx: &mut Ctx<'_>) -> Lowered {
     let to = ctx.attrs.required(ctx.attrs.int("to"), "to")?;
     let to = i32::try_from(to).map_err(|_| ctx.error(format!("element type {to} is not supported")))?;
-    let to = dtype(to).map_err(|e| ctx.error(e))?;
     let x = ctx.input(0)?;
     convert(ctx, x, to)
 }
 
 fn cast_like(ctx: &mut Ctx<'_>) -> Lowered {
     let (x, like) = (ctx.input(0)?, ctx.input(1)?);
-    let to = ctx.dtype(like);
+    let widest = match ctx.dtype(like) {
+        DType::F32 => ElementType::Float,
+        DType::I64 => ElementType::Int64,
+        DType::Bool => ElementType::Bool,
+    };
+    let to = ctx.builder.elements.get(&like).copied().unwrap_or(widest as i32);
     convert(ctx, x, to)
 }
 
@@ -191,18 +240,11 @@ fn clip(ctx: &mut Ctx<'_>) -> Lowered {
 
 /// Bits of the element type of operand 0, and whether it is signed.
 fn integer_width(ctx: &Ctx<'_>) -> Result<(u32, bool), ImportError> {
-    let element = ctx.builder.elements.get(&ctx.input(0)?).copied().unwrap_or(0);
-    Ok(match ElementType::try_from(element) {
-        Ok(ElementType::Uint8) => (8, false),
-        Ok(ElementType::Uint16) => (16, false),
-        Ok(ElementType::Uint32) => (32, false),
-        Ok(ElementType::Uint64) => (64, false),
-        Ok(ElementType::Int8) => (8, true),
-        Ok(ElementType::Int16) => (16, true),
-        Ok(ElementType::Int32) => (32, true),
-        Ok(ElementType::Int64) => (64, true),
-        _ => return Err(ctx.error("the element type is unknown, which decides about the bits")),
-    })
+    let element = ctx.builder.elements.get(&ctx.input(0)?).and_then(|&e| ElementType::try_from(e).ok());
+    match element.filter(|&e| matches!(dtype(e as i32), Ok(DType::I64))) {
+        Some(element) => Ok((width(element) as u32, is_signed(element))),
+        None => Err(ctx.error("the element type is unknown, which decides about the bits")),
+    }
 }
 
 /// `-1 - x`, or `2^w - 1 - x` for unsigned integers.
@@ -243,13 +285,6 @@ fn bit_shift(ctx: &mut Ctx<'_>) -> Lowered {
     }
     let power = |a: i64| if a < i64::from(width.min(62)) { 1i64 << a } else { 0 };
     let powers = integers(ctx, shape, amounts.into_iter().map(power).collect())?;
-    let mut y = ctx.binary(BinaryFn::Mul, x, powers)?;
-    if width <= 32 {
-        let half = if signed { 1i64 << (width - 1) } else { 0 };
-        let (half, modulus) = (integers(ctx, Vec::new(), vec![half])?, integers(ctx, Vec::new(), vec![1i64 << width])?);
-        y = ctx.binary(BinaryFn::Add, y, half)?;
-        y = ctx.binary(BinaryFn::Mod, y, modulus)?;
-        y = ctx.binary(BinaryFn::Sub, y, half)?;
-    }
-    Ok(vec![y])
+    let y = ctx.binary(BinaryFn::Mul, x, powers)?;
+    Ok(vec![if width <= 32 { wrapped(ctx, y, width, signed)? } else { y }])
 }

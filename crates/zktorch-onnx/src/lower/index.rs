@@ -11,6 +11,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "GatherND" => gather_nd(ctx),
         "Scatter" | "ScatterElements" => own_axis(ctx, 0).and_then(|axis| scatter(ctx, Some(axis))),
         "ScatterND" => scatter(ctx, None),
+        "Compress" => compress(ctx),
         "OneHot" => one_hot(ctx),
         "ArgMax" | "ArgMin" => arg(ctx),
         "TopK" => top_k(ctx),
@@ -40,7 +41,10 @@ fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
         Some("min") => BinaryFn::Min,
         _ => return ctx.emit_same(axis.map_or(Op::ScatterNd, |axis| Op::ScatterElements { axis })),
     };
-    let (x, updates) = (ctx.input(0)?, ctx.input(2)?);
+    let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    if let (Some(axis), BinaryFn::Add, None) = (axis, function, ctx.builder.graph.constant(index)) {
+        return scatter_sum(ctx, axis);
+    }
     let (shape, own) = (ctx.shape(x), ctx.shape(updates));
     let count: usize = shape.iter().product();
     // Row-major position of each update: scatter the positions' own numbers the other way.
@@ -71,6 +75,53 @@ fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
         y = ctx.emit(Op::ScatterElements { axis: 0 }, &[y, places, both])?;
     }
     Ok(vec![ctx.reshape(y, shape)?])
+}
+
+/// Sums of updates at computed positions along an axis: `x[…, p] + Σ_j [I[…, j] = p]·u[…, j]`.
+fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
+    let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let (shape, own) = (ctx.shape(x), ctx.shape(index));
+    let fits = own.len() == shape.len() && (0..shape.len()).all(|d| d == axis || own[d] == shape[d]);
+    ctx.ensure(fits, || format!("computed positions of shape {own:?} for {shape:?}"))?;
+    let mut perm: Vec<usize> = (0..shape.len()).filter(|&d| d != axis).collect();
+    perm.push(axis);
+    let mut back = vec![0; perm.len()];
+    for (to, &from) in perm.iter().enumerate() {
+        back[from] = to;
+    }
+    let turn = |ctx: &mut Ctx<'_>, id| ctx.emit(Op::Transpose { perm: perm.clone() }, &[id]);
+    let (rows, updates) = (turn(ctx, index)?, turn(ctx, updates)?);
+    let values = match ctx.dtype(x) {
+        DType::I64 => ctx.literal(Tensor::ints(vec![0, 1])),
+        _ => ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0])).map(|t| ctx.literal(t))?,
+    };
+    let hits = ctx.emit(Op::OneHot { axis: shape.len(), depth: shape[axis] }, &[rows, values])?;
+    let mut row = ctx.shape(updates);
+    row.insert(row.len() - 1, 1);
+    let row = ctx.reshape(updates, row)?;
+    let sums = ctx.emit(Op::MatMul, &[row, hits])?;
+    let sums = ctx.reshape(sums, perm.iter().map(|&d| shape[d]).collect())?;
+    let sums = ctx.emit(Op::Transpose { perm: back }, &[sums])?;
+    Ok(vec![ctx.binary(BinaryFn::Add, x, sums)?])
+}
+
+/// Slices, or elements of the flat tensor, where a constant is true.
+fn compress(ctx: &mut Ctx<'_>) -> Lowered {
+    let mut x = ctx.input(0)?;
+    let keep = ctx.constant(1)?.map(|t| t.to_f32_vec()).unwrap_or_default();
+    let axis = match ctx.attrs.int("axis") {
+        Some(_) => own_axis(ctx, 0)?,
+        None => {
+            let count = ctx.shape(x).iter().product();
+            x = ctx.reshape(x, vec![count])?;
+            0
+        }
+    };
+    let size = ctx.shape(x)[axis];
+    ctx.ensure(keep.len() <= size, || format!("{} truth values for {size} slices", keep.len()))?;
+    let places = keep.iter().enumerate().filter(|(_, k)| **k != 0.0).map(|(i, _)| i as i64).collect();
+    let places = ctx.literal(Tensor::ints(places));
+    Ok(vec![ctx.emit(Op::Gather { axis }, &[x, places])?])
 }
 
 fn one_hot(ctx: &mut Ctx<'_>) -> Lowered {

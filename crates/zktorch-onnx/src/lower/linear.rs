@@ -15,7 +15,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "Einsum" => einsum(ctx),
         "Conv" => conv(ctx),
         "ConvTranspose" => conv_transpose(ctx),
-        "MaxPool" | "AveragePool" => pool(ctx),
+        "AveragePool" => average_pool(ctx),
         "LpPool" | "GlobalLpPool" => lp_pool(ctx),
         "GlobalAveragePool" => ctx.emit_same(Op::GlobalAveragePool),
         "GlobalMaxPool" => ctx.emit_same(Op::GlobalMaxPool),
@@ -24,11 +24,11 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
 }
 
 /// Window parameters with all defaults filled in.
-struct Window {
-    kernel: Vec<usize>,
-    strides: Vec<usize>,
-    dilations: Vec<usize>,
-    pads: Vec<(usize, usize)>,
+pub(super) struct Window {
+    pub kernel: Vec<usize>,
+    pub strides: Vec<usize>,
+    pub dilations: Vec<usize>,
+    pub pads: Vec<(usize, usize)>,
 }
 
 /// Attribute `name` as `count` positive numbers, 1 by default.
@@ -55,7 +55,7 @@ fn spatial(ctx: &Ctx<'_>) -> Result<Vec<usize>, ImportError> {
 }
 
 /// Window of operand 0; the kernel is that of the weight, or the attribute.
-fn window(ctx: &Ctx<'_>, weight: Option<ValueId>) -> Result<Window, ImportError> {
+pub(super) fn window(ctx: &Ctx<'_>, weight: Option<ValueId>) -> Result<Window, ImportError> {
     let input = spatial(ctx)?;
     let count = input.len();
     let kernel = if let Some(weight) = weight {
@@ -97,7 +97,7 @@ fn halves(total: usize, upper: bool) -> (usize, usize) {
     if upper { (small, total - small) } else { (total - small, small) }
 }
 
-fn group(ctx: &Ctx<'_>) -> Result<usize, ImportError> {
+pub(super) fn group(ctx: &Ctx<'_>) -> Result<usize, ImportError> {
     let group = ctx.attrs.int("group").unwrap_or(1);
     usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(|| ctx.error(format!("group {group}")))
 }
@@ -150,13 +150,9 @@ fn conv_transpose(ctx: &mut Ctx<'_>) -> Lowered {
     ctx.emit_same(Op::ConvTranspose { kernel: w.kernel, strides: w.strides, dilations: w.dilations, pads: w.pads, output_padding, group })
 }
 
-fn pool(ctx: &mut Ctx<'_>) -> Lowered {
+fn average_pool(ctx: &mut Ctx<'_>) -> Lowered {
     let Window { kernel, strides, dilations, pads } = window(ctx, None)?;
-    let ceil_mode = ctx.attrs.flag("ceil_mode");
-    if ctx.kind() == "MaxPool" {
-        return ctx.emit_same(Op::MaxPool { kernel, strides, dilations, pads, ceil_mode });
-    }
-    let count_include_pad = ctx.attrs.flag("count_include_pad");
+    let (ceil_mode, count_include_pad) = (ctx.attrs.flag("ceil_mode"), ctx.attrs.flag("count_include_pad"));
     ctx.emit_same(Op::AveragePool { kernel, strides, dilations, pads, ceil_mode, count_include_pad })
 }
 

@@ -8,6 +8,8 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Lowered {
         "ArrayFeatureExtractor" => extract(ctx),
         "Scaler" => scale(ctx),
         "Normalizer" => normalize(ctx),
+        "FeatureVectorizer" => join(ctx),
+        "Imputer" => impute(ctx),
         "LinearRegressor" => regress(ctx),
         "LinearClassifier" => classify(ctx),
         "SVMClassifier" => super::svm::classify(ctx),
@@ -88,23 +90,94 @@ fn linear(ctx: &mut Ctx<'_>, targets: usize) -> Result<ValueId, crate::ImportErr
 
 fn regress(ctx: &mut Ctx<'_>) -> Lowered {
     let targets = usize::try_from(ctx.attrs.int("targets").unwrap_or(1)).unwrap_or(0);
-    Ok(vec![linear(ctx, targets)?])
+    let y = linear(ctx, targets)?;
+    Ok(vec![transformed(ctx, y, ctx.attrs.string("post_transform"))?])
 }
 
 fn classify(ctx: &mut Ctx<'_>) -> Lowered {
     let labels = ctx.attrs.required(ctx.attrs.ints("classlabels_ints"), "classlabels_ints")?;
-    let binary_row = ctx.attrs.floats("intercepts").is_some_and(|i| i.len() == 1);
-    ctx.ensure(!binary_row, || "one row of coefficients for two classes is not supported".to_owned())?;
+    let features = ctx.shape(ctx.input(0)?).last().copied().unwrap_or(0);
+    if labels.len() == 2 && ctx.attrs.floats("coefficients").is_some_and(|c| c.len() == features) {
+        return two_classes(ctx, labels);
+    }
     let scores = linear(ctx, labels.len())?;
     let best = ctx.emit(Op::ArgMax { axis: 1, keepdims: false, select_last_index: false }, &[scores])?;
     let table = ctx.literal(Tensor::ints(labels.to_vec()));
     let label = ctx.emit(Op::Gather { axis: 0 }, &[table, best])?;
-    let scores = match ctx.attrs.string("post_transform") {
-        Some("SOFTMAX") => ctx.emit(Op::Softmax { axis: 1 }, &[scores])?,
-        Some("LOGISTIC") => ctx.unary(UnaryFn::Sigmoid, scores)?,
-        _ => scores,
-    };
+    let scores = transformed(ctx, scores, ctx.attrs.string("post_transform"))?;
     Ok(vec![label, scores])
+}
+
+/// A score through its function; softmax is over the last of two axes.
+pub(super) fn transformed(ctx: &mut Ctx<'_>, scores: ValueId, function: Option<&str>) -> Result<ValueId, crate::ImportError> {
+    match function {
+        Some("SOFTMAX") => ctx.emit(Op::Softmax { axis: 1 }, &[scores]),
+        Some("LOGISTIC") => ctx.unary(UnaryFn::Sigmoid, scores),
+        _ => Ok(scores),
+    }
+}
+
+/// One score for two classes: it speaks for the second one.
+fn two_classes(ctx: &mut Ctx<'_>, labels: &[i64]) -> Lowered {
+    let score = linear(ctx, 1)?;
+    let zero = ctx.float_literal(0.0);
+    let above = ctx.binary(BinaryFn::Greater, score, zero)?;
+    let above = ctx.emit(Op::Cast { to: DType::I64 }, &[above])?;
+    let rows = ctx.shape(above).iter().product();
+    let above = ctx.reshape(above, vec![rows])?;
+    let table = ctx.literal(Tensor::ints(labels.to_vec()));
+    let label = ctx.emit(Op::Gather { axis: 0 }, &[table, above])?;
+    let both = match ctx.attrs.string("post_transform") {
+        Some("LOGISTIC") => {
+            let second = ctx.unary(UnaryFn::Sigmoid, score)?;
+            let one = ctx.float_literal(1.0);
+            [ctx.binary(BinaryFn::Sub, one, second)?, second]
+        }
+        function => {
+            ctx.ensure(function.is_none_or(|f| f == "NONE"), || "SOFTMAX of one score is not supported".to_owned())?;
+            [ctx.unary(UnaryFn::Neg, score)?, score]
+        }
+    };
+    Ok(vec![label, ctx.emit(Op::Concat { axis: 1 }, &both)?])
+}
+
+/// All features of a row side by side, as floats.
+fn join(ctx: &mut Ctx<'_>) -> Lowered {
+    let inputs = ctx.all()?;
+    let widths = ctx.attrs.ints("inputdimensions");
+    ctx.ensure(widths.is_none_or(|w| w.len() == inputs.len()), || format!("widths {widths:?} for {} operands", inputs.len()))?;
+    let mut parts = Vec::with_capacity(inputs.len());
+    for (i, id) in inputs.into_iter().enumerate() {
+        let x = if ctx.dtype(id) == DType::F32 { id } else { ctx.emit(Op::Cast { to: DType::F32 }, &[id])? };
+        let shape = ctx.shape(x);
+        let (rows, columns) = (shape.first().copied().unwrap_or(1), shape.get(1..).unwrap_or_default().iter().product::<usize>());
+        let fits = widths.is_none_or(|w| w.get(i) == Some(&(columns as i64)));
+        ctx.ensure(fits, || format!("operand {i} has {columns} columns, expected {widths:?}"))?;
+        parts.push(ctx.reshape(x, vec![rows, columns])?);
+    }
+    if let [one] = parts[..] { Ok(vec![one]) } else { Ok(vec![ctx.emit(Op::Concat { axis: 1 }, &parts)?]) }
+}
+
+/// Another number in place of a missing one. Numbers of a program are finite: where NaN means missing, nothing is.
+fn impute(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let (missing, values) = if ctx.dtype(x) == DType::F32 {
+        let missing = ctx.attrs.float("replaced_value_float").unwrap_or(0.0);
+        if missing.is_nan() {
+            return Ok(vec![x]);
+        }
+        let values = ctx.attrs.required(ctx.attrs.floats("imputed_value_floats"), "imputed_value_floats")?;
+        (ctx.float_literal(missing), weights(ctx, vec![values.len()], values)?)
+    } else {
+        let missing = ctx.tensor(Vec::new(), Data::I64(vec![ctx.attrs.int("replaced_value_int64").unwrap_or(0)]))?;
+        let values = ctx.attrs.required(ctx.attrs.ints("imputed_value_int64s"), "imputed_value_int64s")?;
+        (ctx.literal(missing), ctx.literal(Tensor::ints(values.to_vec())))
+    };
+    let hit = ctx.binary(BinaryFn::Equal, x, missing)?;
+    let y = ctx.emit(Op::Where, &[hit, values, x])?;
+    let (from, to) = (ctx.shape(x), ctx.shape(y));
+    ctx.ensure(from == to, || format!("values for columns of {from:?} make {to:?}"))?;
+    Ok(vec![y])
 }
 
 /// 1 above the threshold, 0 elsewhere.

@@ -14,14 +14,18 @@ mod composite;
 mod elementwise;
 mod index;
 mod linear;
+mod linear_attention;
+mod maxima;
 mod ml;
 mod norm;
 pub(crate) mod quant;
 mod recurrent;
+mod regions;
 mod resample;
 mod resize;
 mod sampling;
 mod shape;
+mod spectrum;
 mod svm;
 mod tree;
 
@@ -60,6 +64,10 @@ pub(crate) fn lower(builder: &mut Builder, node: &NodeProto, inputs: Vec<Option<
         quant::lower,
         composite::lower,
         sampling::lower,
+        spectrum::lower,
+        maxima::lower,
+        regions::lower,
+        linear_attention::lower,
     ] {
         if let Some(outputs) = family(&mut ctx) {
             return outputs;

@@ -8,6 +8,8 @@ use crate::ImportError;
 use crate::proto::ElementType;
 use zktorch_float::{BinaryFn, DType, Node, Op, ReduceFn, UnaryFn, ValueId};
 
+mod blocks;
+
 /// Integers with the parameters that make floats of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quantised {
@@ -34,6 +36,10 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
 /// Smallest and largest integer of an element type.
 fn range(ctx: &Ctx<'_>, element: i32) -> Result<(i64, i64), ImportError> {
     Ok(match ElementType::try_from(element) {
+        Ok(ElementType::Uint2) => (0, 3),
+        Ok(ElementType::Int2) => (-2, 1),
+        Ok(ElementType::Uint4) => (0, 15),
+        Ok(ElementType::Int4) => (-8, 7),
         Ok(ElementType::Uint8) => (0, 255),
         Ok(ElementType::Int8) => (-128, 127),
         Ok(ElementType::Uint16) => (0, 65535),
@@ -63,11 +69,20 @@ fn one(ctx: &mut Ctx<'_>, op: Op, inputs: &[Option<ValueId>]) -> Result<ValueId,
 }
 
 fn quantisation_axis(ctx: &Ctx<'_>, x: ValueId) -> Result<usize, ImportError> {
-    ctx.ensure(ctx.attrs.int("block_size").unwrap_or(0) == 0, || "blocked quantisation is not supported".to_owned())?;
     let rank = ctx.shape(x).len() as i64;
     let axis = ctx.attrs.int("axis").unwrap_or(1);
     // The axis has no meaning for one parameter per tensor, and the default need not exist.
     Ok(usize::try_from(if axis < 0 { axis + rank } else { axis }).unwrap_or(usize::MAX))
+}
+
+/// The size of blocks that share parameters, if the operator says one.
+fn block_size(ctx: &Ctx<'_>, x: ValueId, axis: usize) -> Result<Option<usize>, ImportError> {
+    let block = ctx.attrs.int("block_size").unwrap_or(0);
+    if block == 0 {
+        return Ok(None);
+    }
+    ctx.ensure(block > 0 && axis < ctx.shape(x).len(), || format!("blocks of {block} along axis {axis}"))?;
+    Ok(usize::try_from(block).ok())
 }
 
 fn quantize(ctx: &mut Ctx<'_>) -> Lowered {
@@ -83,13 +98,28 @@ fn quantize(ctx: &mut Ctx<'_>) -> Lowered {
     if let Some(y) = fused(ctx, x, &target)? {
         return Ok(vec![y]);
     }
+    let block = block_size(ctx, x, axis)?;
+    if !single(ctx, scale) {
+        return Ok(vec![blocks::quantize(ctx, x, &target, axis, block)?]);
+    }
     Ok(vec![one(ctx, Op::QuantizeLinear { axis, low, high }, &[Some(x), Some(scale), zero])?])
 }
 
 fn dequantize(ctx: &mut Ctx<'_>) -> Lowered {
     let (x, scale, zero) = (ctx.input(0)?, ctx.input(1)?, ctx.opt(2));
-    ctx.ensure(ctx.dtype(x) == DType::I64, || "only integers can be dequantised".to_owned())?;
     let axis = quantisation_axis(ctx, x)?;
+    if let Some(block) = block_size(ctx, x, axis)? {
+        return Ok(vec![blocks::dequantize(ctx, x, scale, zero, axis, block)?]);
+    }
+    if ctx.dtype(x) == DType::F32 {
+        // Floats of 8 bits have no zero point but 0.
+        return Ok(vec![blocks::dequantize(ctx, x, scale, zero, axis, 1)?]);
+    }
+    let differ = |t: &zktorch_float::Tensor| t.as_i64().is_ok_and(|v| v.iter().any(|z| *z != v[0]));
+    if ctx.builder.graph.constant(x).is_none() && zero.and_then(|z| ctx.builder.graph.constant(z)).is_some_and(|t| differ(t)) {
+        let centred = centred(ctx, x, zero, axis)?;
+        return Ok(vec![one(ctx, Op::DequantizeLinear { axis }, &[Some(centred), Some(scale)])?]);
+    }
     let y = one(ctx, Op::DequantizeLinear { axis }, &[Some(x), Some(scale), zero])?;
     ctx.builder.dequantised.insert(y, Quantised { integers: x, scale, zero, axis });
     Ok(vec![y])
@@ -258,7 +288,7 @@ fn fused(ctx: &mut Ctx<'_>, x: ValueId, to: &Target) -> Result<Option<ValueId>, 
 
 /// Integers within the target's range, which a rectifier may have narrowed.
 fn bounded(ctx: &mut Ctx<'_>, x: ValueId, to: &Target) -> Result<ValueId, ImportError> {
-    let full = [(0, 255), (-128, 127), (0, 65535), (-32768, 32767)].contains(&(to.low, to.high));
+    let full = [(0, 3), (-2, 1), (0, 15), (-8, 7), (0, 255), (-128, 127), (0, 65535), (-32768, 32767)].contains(&(to.low, to.high));
     if full { Ok(x) } else { ctx.unary(UnaryFn::Clip { min: to.low as f32, max: to.high as f32 }, x) }
 }
 

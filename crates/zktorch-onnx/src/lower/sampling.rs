@@ -1,30 +1,23 @@
-//! Operators that are linear maps with coefficients known at import: sampling on constant grids, folding of columns, discrete Fourier
-//! transforms and their windows.
+//! Operators that are linear maps with coefficients known at import: sampling on constant grids and folding of columns.
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use crate::tensor::dtype;
-use std::f64::consts::PI;
-use zktorch_float::{DType, Data, Op, Tensor, ValueId};
+use zktorch_float::{BinaryFn, Data, Op, UnaryFn, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
         "GridSample" => grid_sample(ctx),
         "AffineGrid" => affine_grid(ctx),
         "Col2Im" => fold(ctx),
-        "DFT" => fourier(ctx),
-        "HannWindow" => window(ctx, &|t| (t / 2.0).sin().powi(2)),
-        "HammingWindow" => window(ctx, &|t| 25.0 / 46.0 - 21.0 / 46.0 * t.cos()),
-        "BlackmanWindow" => window(ctx, &|t| 0.42 - 0.5 * t.cos() + 0.08 * (2.0 * t).cos()),
         _ => return None,
     })
 }
 
 /// Most coefficients of a map.
-const MAX_COEFFICIENTS: usize = 1 << 26;
+pub(super) const MAX_COEFFICIENTS: usize = 1 << 26;
 
 /// A constant that depends on the weights if one of `sources` does.
-fn derived(ctx: &mut Ctx<'_>, shape: Vec<usize>, values: Vec<f32>, sources: &[ValueId]) -> Result<ValueId, ImportError> {
+pub(super) fn derived(ctx: &mut Ctx<'_>, shape: Vec<usize>, values: Vec<f32>, sources: &[ValueId]) -> Result<ValueId, ImportError> {
     let from_weights = sources.iter().any(|id| ctx.builder.graph.value(*id).from_weights);
     let tensor = ctx.tensor(shape, Data::F32(values))?;
     let id = ctx.literal(tensor);
@@ -69,6 +62,9 @@ fn grid_sample(ctx: &mut Ctx<'_>) -> Lowered {
     let mode = ctx.attrs.string("mode").unwrap_or("linear").to_owned();
     let padding = ctx.attrs.string("padding_mode").unwrap_or("zeros").to_owned();
     let align = ctx.attrs.flag("align_corners");
+    if ctx.builder.graph.constant(grid).is_none() {
+        return computed_grid(ctx, &dims, &mode, &padding, align);
+    }
     let at = ctx.const_floats(1)?.unwrap_or_default();
     let (inputs, outputs): (usize, usize) = (dims.iter().product(), points[1..points.len() - 1].iter().product());
     let total = shape[0].saturating_mul(inputs).saturating_mul(outputs);
@@ -114,6 +110,35 @@ fn grid_sample(ctx: &mut Ctx<'_>) -> Lowered {
     let y = ctx.emit(Op::MatMul, &[flat, matrix])?;
     let target = [&shape[..2], &points[1..points.len() - 1]].concat();
     Ok(vec![ctx.reshape(y, target)?])
+}
+
+/// Linear interpolation at computed points.
+fn computed_grid(ctx: &mut Ctx<'_>, dims: &[usize], mode: &str, padding: &str, align: bool) -> Lowered {
+    let (x, grid) = (ctx.input(0)?, ctx.input(1)?);
+    let (shape, points) = (ctx.shape(x), ctx.shape(grid));
+    let known = matches!(mode, "linear" | "bilinear") && matches!(padding, "zeros" | "border");
+    ctx.ensure(known, || format!("mode {mode} with padding {padding} at points that depend on the model's input"))?;
+    let axes = dims.len();
+    let (inputs, outputs): (usize, usize) = (dims.iter().product(), points[1..=axes].iter().product());
+    let flat = ctx.reshape(grid, vec![shape[0], outputs, axes])?;
+    let mut coordinates = Vec::with_capacity(axes);
+    for (d, &size) in dims.iter().enumerate() {
+        // Points name the last axis first, from -1 at one end to 1 at the other.
+        let op = Op::Slice { starts: vec![0, 0, axes - 1 - d], sizes: vec![shape[0], outputs, 1], steps: vec![1; 3] };
+        let v = ctx.emit(op, &[flat])?;
+        let end = size as f32 - 1.0;
+        let (half, middle) = (ctx.float_literal(if align { end } else { size as f32 } / 2.0), ctx.float_literal(end / 2.0));
+        let v = ctx.binary(BinaryFn::Mul, v, half)?;
+        let mut v = ctx.binary(BinaryFn::Add, v, middle)?;
+        if padding == "border" {
+            v = ctx.unary(UnaryFn::Clip { min: 0.0, max: end }, v)?;
+        }
+        coordinates.push(ctx.reshape(v, vec![shape[0], outputs])?);
+    }
+    let matrix = super::regions::weights(ctx, &coordinates, dims)?;
+    let flat = ctx.reshape(x, vec![shape[0], shape[1], inputs])?;
+    let y = ctx.emit(Op::MatMul, &[flat, matrix])?;
+    Ok(vec![ctx.reshape(y, [&shape[..2], &points[1..=axes]].concat())?])
 }
 
 /// Points of a regular grid under an affine map: `[N, …, dims]`.
@@ -187,78 +212,4 @@ fn fold(ctx: &mut Ctx<'_>) -> Lowered {
     let flat = ctx.reshape(x, vec![shape[0], channels, inner * count])?;
     let y = ctx.emit(Op::MatMul, &[flat, matrix])?;
     Ok(vec![ctx.reshape(y, [&[shape[0], channels], &image[..]].concat())?])
-}
-
-/// Discrete Fourier transform of real or complex numbers (last axis of 1 or 2): one real matrix over time and parts.
-fn fourier(ctx: &mut Ctx<'_>) -> Lowered {
-    let x = ctx.input(0)?;
-    let shape = ctx.shape(x);
-    let rank = shape.len();
-    ctx.ensure(rank >= 2 && (1..=2).contains(&shape[rank - 1]), || format!("shape {shape:?}"))?;
-    let axis = match ctx.const_int(2)? {
-        Some(axis) if ctx.opset >= 20 => axis,
-        _ if ctx.opset >= 20 => -2,
-        _ => ctx.attrs.int("axis").unwrap_or(1),
-    };
-    let axis = ctx.axis(axis, rank)?;
-    ctx.ensure(axis + 1 < rank, || "the axis of the parts cannot be transformed".to_owned())?;
-    let (inverse, onesided) = (ctx.attrs.flag("inverse"), ctx.attrs.flag("onesided"));
-    let (given, parts) = (shape[axis], shape[rank - 1]);
-    let default = if inverse && onesided { 2 * given.saturating_sub(1) } else { given };
-    let length = match ctx.const_int(1)? {
-        Some(length) => ctx.sizes(&[length], "dft_length")?[0],
-        None => default,
-    };
-    ctx.ensure(length > 0, || "a transform of length 0".to_owned())?;
-    let outputs = if onesided && !inverse { length / 2 + 1 } else { length };
-    let out_parts = if inverse && onesided { 1 } else { 2 };
-    // x[t] = a + ib becomes Σ x[t]·w^(±tk); a one-sided inverse counts each frequency and its conjugate.
-    let (sign, scale) = if inverse { (1.0, 1.0 / length as f64) } else { (-1.0, 1.0) };
-    let total = (given * parts).saturating_mul(outputs * out_parts);
-    ctx.ensure(total <= MAX_COEFFICIENTS, || format!("{total} coefficients are too many"))?;
-    let mut matrix = vec![0f32; total];
-    let used = if inverse && onesided { given.min(length / 2 + 1) } else { given.min(length) };
-    for (t, k) in (0..used).flat_map(|t| (0..outputs).map(move |k| (t, k))) {
-        let angle = sign * 2.0 * PI * ((t * k) % length) as f64 / length as f64;
-        let twice = if inverse && onesided && t != 0 && 2 * t != length { 2.0 } else { 1.0 };
-        let (cos, sin) = (twice * scale * angle.cos(), twice * scale * angle.sin());
-        let mut set = |part: usize, out: usize, v: f64| {
-            if part < parts && out < out_parts {
-                matrix[(t * parts + part) * outputs * out_parts + k * out_parts + out] = v as f32;
-            }
-        };
-        set(0, 0, cos);
-        set(0, 1, sin);
-        set(1, 0, -sin);
-        set(1, 1, cos);
-    }
-    let matrix = derived(ctx, vec![given * parts, outputs * out_parts], matrix, &[])?;
-    // The transformed axis goes next to the parts.
-    let mut perm: Vec<usize> = (0..rank - 1).filter(|&a| a != axis).collect();
-    let outer: Vec<usize> = perm.iter().map(|&a| shape[a]).collect();
-    perm.extend([axis, rank - 1]);
-    let y = ctx.emit(Op::Transpose { perm: perm.clone() }, &[x])?;
-    let y = ctx.reshape(y, [&outer[..], &[given * parts]].concat())?;
-    let y = ctx.emit(Op::MatMul, &[y, matrix])?;
-    let y = ctx.reshape(y, [&outer[..], &[outputs, out_parts]].concat())?;
-    let mut back = vec![0; rank];
-    for (to, &from) in perm.iter().enumerate() {
-        back[from] = to;
-    }
-    Ok(vec![ctx.emit(Op::Transpose { perm: back }, &[y])?])
-}
-
-/// A window function of a constant length.
-fn window(ctx: &mut Ctx<'_>, f: &dyn Fn(f64) -> f64) -> Lowered {
-    let size = ctx.const_int(0)?.ok_or_else(|| ctx.error("the size is missing"))?;
-    let size = ctx.sizes(&[size], "size")?[0];
-    ctx.ensure(size <= MAX_COEFFICIENTS, || format!("a window of {size} numbers is too long"))?;
-    let to = ctx.attrs.int("output_datatype").map_or(Ok(DType::F32), |c| dtype(i32::try_from(c).unwrap_or(0)));
-    let to = to.map_err(|e| ctx.error(e))?;
-    ctx.ensure(to == DType::F32, || "a window of integers".to_owned())?;
-    let periodic = ctx.attrs.int("periodic").unwrap_or(1) != 0;
-    let length = if periodic { size } else { size.saturating_sub(1) };
-    let values = (0..size).map(|n| f(2.0 * PI * n as f64 / length.max(1) as f64) as f32).collect();
-    let tensor = Tensor::f32(vec![size], values).map_err(|e| ctx.error(e.to_string()))?;
-    Ok(vec![ctx.literal(tensor)])
 }

@@ -1,18 +1,21 @@
-//! Ensembles of decision trees, in the form with one list per property of the nodes.
+//! Ensembles of decision trees, in both forms that the standard has.
 
-use super::ml::{floats, weights};
+use super::ml::{floats, transformed, weights};
 use super::{Ctx, Lowered};
 use crate::ImportError;
 use crate::tensor::read;
+use grow::{Forest, Mode, Next, Split};
 use std::collections::HashMap;
 use std::sync::Arc;
 use zktorch_float::{BinaryFn, DType, Op, Tensor, TreeEnsemble, TreeNode, UnaryFn, ValueId};
+
+mod grow;
 
 pub(super) fn regress(ctx: &mut Ctx<'_>) -> Lowered {
     let targets = usize::try_from(ctx.attrs.int("n_targets").unwrap_or(1)).unwrap_or(0);
     let (trees, _) = ensemble(ctx, "target", targets)?;
     let y = scores(ctx, trees, targets)?;
-    Ok(vec![y])
+    Ok(vec![transformed(ctx, y, ctx.attrs.string("post_transform"))?])
 }
 
 pub(super) fn classify(ctx: &mut Ctx<'_>) -> Lowered {
@@ -26,11 +29,7 @@ pub(super) fn classify(ctx: &mut Ctx<'_>) -> Lowered {
     let scores = scores(ctx, trees, labels.len())?;
     let best = ctx.emit(Op::ArgMax { axis: 1, keepdims: false, select_last_index: false }, &[scores])?;
     let label = pick(ctx, labels, best)?;
-    let scores = match ctx.attrs.string("post_transform") {
-        Some("SOFTMAX") => ctx.emit(Op::Softmax { axis: 1 }, &[scores])?,
-        Some("LOGISTIC") => ctx.unary(UnaryFn::Sigmoid, scores)?,
-        _ => scores,
-    };
+    let scores = transformed(ctx, scores, ctx.attrs.string("post_transform"))?;
     Ok(vec![label, scores])
 }
 
@@ -73,60 +72,95 @@ fn binary(ctx: &mut Ctx<'_>, labels: &[i64]) -> Lowered {
 /// The form with lists of leaves of their own (`TreeEnsemble`).
 pub(super) fn leaves_apart(ctx: &mut Ctx<'_>) -> Lowered {
     let ints = |name: &str| ctx.attrs.required(ctx.attrs.ints(name), name);
-    let tensor = |name: &str| -> Result<Vec<f32>, ImportError> {
-        let proto = ctx.attrs.required(ctx.attrs.tensor(name), name)?;
-        Ok(read(proto, ctx.files)?.to_f32_vec())
+    let given = |name: &str| -> Result<Option<Vec<f32>>, ImportError> {
+        ctx.attrs.tensor(name).map(|proto| Ok(read(proto, ctx.files)?.to_f32_vec())).transpose()
     };
+    let tensor = |name: &str| ctx.attrs.required(given(name)?, name);
     let targets = usize::try_from(ctx.attrs.int("n_targets").unwrap_or(1)).unwrap_or(0);
     let (roots, features) = (ints("tree_roots")?, ints("nodes_featureids")?);
     let (modes, splits, weights) = (tensor("nodes_modes")?, tensor("nodes_splits")?, tensor("leaf_weights")?);
     let leaf_targets = ints("leaf_targetids")?;
-    let sides = [("nodes_truenodeids", "nodes_trueleafs"), ("nodes_falsenodeids", "nodes_falseleafs")];
     let mut children = Vec::new();
-    for (ids, leaves) in sides {
+    for (ids, leaves) in [("nodes_truenodeids", "nodes_trueleafs"), ("nodes_falsenodeids", "nodes_falseleafs")] {
         let (ids, leaves) = (ints(ids)?, ints(leaves)?);
         ctx.ensure(ids.len() == features.len() && leaves.len() == features.len(), || "lists of different lengths".to_owned())?;
         children.push((ids, leaves));
     }
     let equal = modes.len() == features.len() && splits.len() == features.len() && weights.len() == leaf_targets.len();
     ctx.ensure(equal, || "lists of different lengths".to_owned())?;
-    let strict = modes.contains(&1.0);
-    ctx.ensure(modes.iter().all(|&m| m == f32::from(u8::from(strict))), || {
-        "only trees whose branches all have mode LEQ, or all LT, are supported".to_owned()
-    })?;
-    let mut trees = Vec::with_capacity(roots.len());
-    for &root in roots {
-        let mut nodes = Vec::new();
-        // Node or leaf by number, breadth first.
-        let mut order = vec![(false, root)];
-        let mut next = 0;
-        while let Some(&(leaf, id)) = order.get(next) {
-            next += 1;
-            ctx.ensure(order.len() <= 2 * features.len() + 1, || format!("the tree at node {root} has a cycle"))?;
-            let at = usize::try_from(id).unwrap_or(usize::MAX);
-            if leaf {
-                let target = leaf_targets.get(at).and_then(|&t| usize::try_from(t).ok()).filter(|&t| t < targets);
-                let target = target.ok_or_else(|| ctx.error(format!("leaf {id} does not exist, or its target")))?;
-                let mut values = vec![0.0; targets];
-                values[target] = weights[at];
-                nodes.push(TreeNode::Leaf { values });
-                continue;
-            }
-            let feature = features.get(at).and_then(|&f| usize::try_from(f).ok());
-            let feature = feature.ok_or_else(|| ctx.error(format!("node {id} does not exist, or its feature")))?;
-            let (below, above) = (order.len(), order.len() + 1);
-            order.extend(children.iter().map(|(ids, leaves)| (leaves[at] != 0, ids[at])));
-            nodes.push(TreeNode::Branch { feature, threshold: splits[at], below, above });
-        }
-        trees.push(nodes);
+    // One list of members per node that asks for membership, each closed by a NaN.
+    let members = given("membership_values")?.unwrap_or_default();
+    let mut sets = members.split(|v| v.is_nan());
+    let mut forest = Forest::default();
+    for (&target, &weight) in leaf_targets.iter().zip(&weights) {
+        let mut values = vec![0.0; targets];
+        let place = usize::try_from(target).ok().and_then(|t| values.get_mut(t));
+        *place.ok_or_else(|| ctx.error(format!("target {target} of {targets}")))? = weight;
+        forest.leaves.push(values);
     }
-    Ok(vec![scores(ctx, TreeEnsemble { trees, targets, strict }, targets)?])
+    for (i, &feature) in features.iter().enumerate() {
+        let mode = Mode::by_number(modes[i]).ok_or_else(|| ctx.error(format!("branch mode {}", modes[i])))?;
+        let set = match mode {
+            Mode::Member => sets.next().ok_or_else(|| ctx.error("fewer sets of members than nodes that ask for them"))?.to_vec(),
+            _ => vec![splits[i]],
+        };
+        let next = |(ids, leaves): &(&[i64], &[i64])| {
+            let at = usize::try_from(ids[i]).unwrap_or(usize::MAX);
+            if leaves[i] != 0 { Next::Leaf(at) } else { Next::Branch(at) }
+        };
+        let feature = usize::try_from(feature).map_err(|_| ctx.error(format!("feature {feature}")))?;
+        forest.branches.push(Split { feature, mode, values: set, yes: next(&children[0]), no: next(&children[1]) });
+    }
+    forest.roots = roots.iter().map(|&r| Next::Branch(usize::try_from(r).unwrap_or(usize::MAX))).collect();
+    let trees = forest.grown().map_err(|e| ctx.error(e))?;
+    let aggregate = ["AVERAGE", "SUM", "MIN", "MAX"].get(ctx.attrs.int("aggregate_function").unwrap_or(1) as usize).copied();
+    let y = aggregated(ctx, trees, targets, aggregate.unwrap_or("SUM"))?;
+    let function = match ctx.attrs.int("post_transform") {
+        Some(1) => Some("SOFTMAX"),
+        Some(2) => Some("LOGISTIC"),
+        _ => None,
+    };
+    Ok(vec![transformed(ctx, y, function)?])
 }
 
-/// Sums of leaves and base values.
-fn scores(ctx: &mut Ctx<'_>, trees: TreeEnsemble, targets: usize) -> Result<ValueId, ImportError> {
+/// Most trees of which the smallest or largest result is taken.
+const MAX_COMPARED: usize = 256;
+
+/// Sums, means, minima or maxima over all trees.
+fn aggregated(ctx: &mut Ctx<'_>, mut trees: Vec<Vec<TreeNode>>, targets: usize, aggregate: &str) -> Result<ValueId, ImportError> {
     let x = floats(ctx)?;
-    let y = ctx.emit(Op::TreeEnsemble(Arc::new(trees)), &[x])?;
+    let ensemble = |trees| Op::TreeEnsemble(Arc::new(TreeEnsemble { trees, targets, strict: false }));
+    let function = match aggregate {
+        "MIN" => BinaryFn::Min,
+        "MAX" => BinaryFn::Max,
+        _ => {
+            if aggregate == "AVERAGE" {
+                let share = 1.0 / trees.len().max(1) as f32;
+                for node in trees.iter_mut().flatten() {
+                    if let TreeNode::Leaf { values } = node {
+                        values.iter_mut().for_each(|v| *v *= share);
+                    }
+                }
+            }
+            return ctx.emit(ensemble(trees), &[x]);
+        }
+    };
+    // With several targets it would matter which trees speak of which.
+    ctx.ensure(targets == 1 && trees.len() <= MAX_COMPARED, || format!("{aggregate} of {} trees with {targets} targets", trees.len()))?;
+    let mut best: Option<ValueId> = None;
+    for tree in trees {
+        let y = ctx.emit(ensemble(vec![tree]), &[x])?;
+        best = Some(match best {
+            None => y,
+            Some(before) => ctx.binary(function, before, y)?,
+        });
+    }
+    best.ok_or_else(|| ctx.error("no trees"))
+}
+
+/// The trees' results and base values.
+fn scores(ctx: &mut Ctx<'_>, trees: Vec<Vec<TreeNode>>, targets: usize) -> Result<ValueId, ImportError> {
+    let y = aggregated(ctx, trees, targets, ctx.attrs.string("aggregate_function").unwrap_or("SUM"))?;
     match ctx.attrs.floats("base_values").filter(|b| !b.is_empty()) {
         Some(base) => {
             ctx.ensure(base.len() == targets, || format!("{} base values for {targets} targets", base.len()))?;
@@ -139,7 +173,7 @@ fn scores(ctx: &mut Ctx<'_>, trees: TreeEnsemble, targets: usize) -> Result<Valu
 
 /// The trees, and whether all weights are positive or 0. `prefix` names the attributes of the leaves; with one target their ids do not
 /// matter.
-fn ensemble(ctx: &Ctx<'_>, prefix: &str, targets: usize) -> Result<(TreeEnsemble, bool), ImportError> {
+fn ensemble(ctx: &Ctx<'_>, prefix: &str, targets: usize) -> Result<(Vec<Vec<TreeNode>>, bool), ImportError> {
     let ints = |name: &str| ctx.attrs.required(ctx.attrs.ints(name), name);
     let (tree_ids, node_ids) = (ints("nodes_treeids")?, ints("nodes_nodeids")?);
     let (yes, no, features) = (ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?, ints("nodes_featureids")?);
@@ -148,13 +182,12 @@ fn ensemble(ctx: &Ctx<'_>, prefix: &str, targets: usize) -> Result<(TreeEnsemble
     let count = tree_ids.len();
     let equal = [node_ids.len(), yes.len(), no.len(), features.len(), thresholds.len(), modes.len()].iter().all(|&l| l == count);
     ctx.ensure(equal && count > 0, || "the lists of node properties have different lengths".to_owned())?;
-    let strict = modes.contains(&"BRANCH_LT");
-    ctx.ensure(!strict || !modes.contains(&"BRANCH_LEQ"), || "modes BRANCH_LT and BRANCH_LEQ together are not supported".to_owned())?;
     let mut index = HashMap::new();
     for (i, id) in tree_ids.iter().zip(node_ids).enumerate() {
         ctx.ensure(index.insert(id, i).is_none(), || format!("tree {} has two nodes {}", id.0, id.1))?;
     }
-    let mut leaves: HashMap<usize, Vec<f32>> = HashMap::new();
+    // A leaf has the number of its node, so that there is one list of each as long as all nodes.
+    let mut forest = Forest { leaves: vec![vec![0.0; targets]; count], ..Forest::default() };
     let list = |name: &str| ints(&format!("{prefix}_{name}"));
     let (leaf_trees, leaf_nodes, leaf_ids) = (list("treeids")?, list("nodeids")?, list("ids")?);
     let name = format!("{prefix}_weights");
@@ -165,38 +198,28 @@ fn ensemble(ctx: &Ctx<'_>, prefix: &str, targets: usize) -> Result<(TreeEnsemble
         let key = (&leaf_trees[i], &leaf_nodes[i]);
         let &node = index.get(&key).ok_or_else(|| ctx.error(format!("a leaf weight for node {} of tree {}", key.1, key.0)))?;
         let target = if targets == 1 { 0 } else { usize::try_from(leaf_ids[i]).unwrap_or(usize::MAX) };
-        let values = leaves.entry(node).or_insert_with(|| vec![0.0; targets]);
-        let value = values.get_mut(target).ok_or_else(|| ctx.error(format!("target {} of {targets}", leaf_ids[i])))?;
+        let value = forest.leaves[node].get_mut(target).ok_or_else(|| ctx.error(format!("target {} of {targets}", leaf_ids[i])))?;
         *value += weight;
     }
+    let next = |node: usize| if modes[node] == "LEAF" { Next::Leaf(node) } else { Next::Branch(node) };
     // The first node of a tree in the list is its root.
-    let mut trees: Vec<Vec<TreeNode>> = Vec::new();
     let mut seen = std::collections::HashSet::new();
-    for (root, tree) in tree_ids.iter().enumerate() {
-        if !seen.insert(tree) {
+    for (i, tree) in tree_ids.iter().enumerate() {
+        if seen.insert(tree) {
+            forest.roots.push(next(i));
+        }
+        if modes[i] == "LEAF" {
+            forest.branches.push(Split { feature: 0, mode: Mode::LessOrEqual, values: Vec::new(), yes: Next::Leaf(i), no: Next::Leaf(i) });
             continue;
         }
-        let mut nodes = Vec::new();
-        let mut order = vec![root];
-        let mut next = 0;
-        // Breadth first: children come after their parents, and a node that is reached twice is another leaf of the path.
-        while let Some(&at) = order.get(next) {
-            next += 1;
-            ctx.ensure(order.len() <= count, || format!("tree {tree} has a cycle or a node with two parents"))?;
-            if modes[at] == "LEAF" {
-                nodes.push(TreeNode::Leaf { values: leaves.get(&at).cloned().unwrap_or_else(|| vec![0.0; targets]) });
-                continue;
-            }
-            let feature = usize::try_from(features[at]).map_err(|_| ctx.error(format!("feature {}", features[at])))?;
-            let mut child = |id: &i64| -> Result<usize, ImportError> {
-                let &node = index.get(&(tree, id)).ok_or_else(|| ctx.error(format!("tree {tree} has no node {id}")))?;
-                order.push(node);
-                Ok(order.len() - 1)
-            };
-            let (below, above) = (child(&yes[at])?, child(&no[at])?);
-            nodes.push(TreeNode::Branch { feature, threshold: thresholds[at], below, above });
-        }
-        trees.push(nodes);
+        let mode = Mode::by_name(modes[i]).ok_or_else(|| ctx.error(format!("branch mode {}", modes[i])))?;
+        let feature = usize::try_from(features[i]).map_err(|_| ctx.error(format!("feature {}", features[i])))?;
+        let child = |id: &i64| -> Result<Next, ImportError> {
+            let &node = index.get(&(tree, id)).ok_or_else(|| ctx.error(format!("tree {tree} has no node {id}")))?;
+            Ok(next(node))
+        };
+        forest.branches.push(Split { feature, mode, values: vec![thresholds[i]], yes: child(&yes[i])?, no: child(&no[i])? });
     }
-    Ok((TreeEnsemble { trees, targets, strict }, leaf_weights.iter().all(|&w| w >= 0.0)))
+    let trees = forest.grown().map_err(|e| ctx.error(e))?;
+    Ok((trees, leaf_weights.iter().all(|&w| w >= 0.0)))
 }
