@@ -229,3 +229,10 @@ fn equal_computations_are_shared_and_idle_movement_vanishes() {
     let (x, y) = evaluate(&graph, &[1, 4]);
     close(&y, &x.iter().map(|v| 2.0 * v.max(0.0)).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_logarithm_of_summed_exponentials_is_one_operator() {
+    let model = Model::new(13).input("x", &["2", "3"]).node("Exp", "x", "e", vec![]).node("ReduceSum", "e", "s", vec![]);
+    let graph = model.node("Log", "s", "y", vec![]).output("y").import();
+    assert!(matches!(only_op(&graph), Op::Reduce { function: zktorch_float::ReduceFn::LogSumExp, .. }));
+}

@@ -145,3 +145,57 @@ fn types_of_zero_points_decide_the_range() {
     }
     assert!(model(ElementType::Int32).try_import().is_err());
 }
+
+#[test]
+fn blocks_share_scales_and_zero_points() {
+    // Bytes hold two elements each, the lower half first.
+    let raw = |bytes: &[u8]| Some(bytes.to_vec().into());
+    let weight = TensorProto { raw_data: raw(&[0x21, 0x43, 0xf5]), ..typed("w", &[3, 2], ElementType::Uint4, &[]) };
+    let zero = TensorProto { int32_data: vec![0x11, 0x02], ..typed("z", &[2, 2], ElementType::Uint4, &[]) };
+    let graph = Model::new(21)
+        .input("x", &["1", "3"])
+        .weight(weight)
+        .weight(float_tensor("s", &[2, 2], &[1.0, 10.0, 100.0, 1000.0]))
+        .weight(zero)
+        .node("DequantizeLinear", "w s z", "d", vec![int("axis", 0), int("block_size", 2)])
+        .node("MatMul", "x d", "y", vec![])
+        .output("y")
+        .import();
+    assert!(matches!(graph.nodes[..], [ref n] if n.op == Op::MatMul));
+    // Rows (1-1)·1, (2-1)·10; (3-1)·1, (4-1)·10; (5-2)·100, (15-0)·1000.
+    assert_eq!(outputs(&graph, &[Tensor::f32(vec![1, 3], vec![1.0, 1.0, 1.0]).unwrap()])[0], [302.0, 15040.0]);
+}
+
+#[test]
+fn inputs_are_quantised_with_parameters_of_their_own() {
+    let model = |scale: &[f32], dims: &[i64], attributes| {
+        Model::new(21)
+            .input("x", &["2", "3"])
+            .weight(float_tensor("s", dims, scale))
+            .node("QuantizeLinear", "x s", "q", attributes)
+            .output("q")
+            .import()
+    };
+    let x = Tensor::f32(vec![2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let per_column = model(&[1.0, 0.5, 0.1], &[3], vec![int("axis", 1)]);
+    assert_eq!(outputs(&per_column, std::slice::from_ref(&x))[0], [1.0, 4.0, 30.0, 4.0, 10.0, 60.0]);
+    let model = Model::new(21).input("x", &["2", "3"]).weight(float_tensor("s", &[2, 2], &[1.0, 0.5, 0.25, 2.0]));
+    let blocked = model.node("QuantizeLinear", "x s", "q", vec![int("axis", 1), int("block_size", 2)]).output("q").import();
+    assert_eq!(outputs(&blocked, &[x])[0], [1.0, 2.0, 6.0, 16.0, 20.0, 3.0]);
+}
+
+#[test]
+fn narrowing_casts_keep_the_lowest_bits() {
+    let x = Tensor::i64(vec![4], vec![300, -1, 127, -129]).unwrap();
+    for (element, expected) in [
+        (ElementType::Uint8, [44.0, 255.0, 127.0, 127.0]),
+        (ElementType::Int8, [44.0, -1.0, 127.0, 127.0]),
+        (ElementType::Int4, [-4.0, -1.0, -1.0, -1.0]),
+        (ElementType::Int32, [300.0, -1.0, 127.0, -129.0]),
+    ] {
+        let model = Model::new(21).input_of("x", ElementType::Int64, &["4"]).node("Cast", "x", "y", vec![int("to", element as i64)]);
+        assert_eq!(outputs(&model.output("y").import(), std::slice::from_ref(&x))[0], expected, "{element:?}");
+    }
+    let model = Model::new(21).input("x", &["1"]).node("Cast", "x", "y", vec![int("to", ElementType::Float8e5m2 as i64)]).output("y");
+    assert!(model.try_import().unwrap_err().to_string().contains("rounding"));
+}

@@ -90,8 +90,7 @@ fn linear(ctx: &mut Ctx<'_>, targets: usize) -> Result<ValueId, crate::ImportErr
 
 fn regress(ctx: &mut Ctx<'_>) -> Lowered {
     let targets = usize::try_from(ctx.attrs.int("targets").unwrap_or(1)).unwrap_or(0);
-    let y = linear(ctx, targets)?;
-    Ok(vec![transformed(ctx, y, ctx.attrs.string("post_transform"))?])
+    Ok(vec![linear(ctx, targets)?])
 }
 
 fn classify(ctx: &mut Ctx<'_>) -> Lowered {
@@ -127,17 +126,11 @@ fn two_classes(ctx: &mut Ctx<'_>, labels: &[i64]) -> Lowered {
     let above = ctx.reshape(above, vec![rows])?;
     let table = ctx.literal(Tensor::ints(labels.to_vec()));
     let label = ctx.emit(Op::Gather { axis: 0 }, &[table, above])?;
-    let both = match ctx.attrs.string("post_transform") {
-        Some("LOGISTIC") => {
-            let second = ctx.unary(UnaryFn::Sigmoid, score)?;
-            let one = ctx.float_literal(1.0);
-            [ctx.binary(BinaryFn::Sub, one, second)?, second]
-        }
-        function => {
-            ctx.ensure(function.is_none_or(|f| f == "NONE"), || "SOFTMAX of one score is not supported".to_owned())?;
-            [ctx.unary(UnaryFn::Neg, score)?, score]
-        }
-    };
+    let transform = ctx.attrs.string("post_transform");
+    ctx.ensure(transform != Some("SOFTMAX"), || "SOFTMAX of one score is not supported".to_owned())?;
+    let second = transformed(ctx, score, transform)?;
+    let one = ctx.float_literal(1.0);
+    let both = [ctx.binary(BinaryFn::Sub, one, second)?, second];
     Ok(vec![label, ctx.emit(Op::Concat { axis: 1 }, &both)?])
 }
 

@@ -14,16 +14,15 @@ mod grow;
 pub(super) fn regress(ctx: &mut Ctx<'_>) -> Lowered {
     let targets = usize::try_from(ctx.attrs.int("n_targets").unwrap_or(1)).unwrap_or(0);
     let (trees, _) = ensemble(ctx, "target", targets)?;
-    let y = scores(ctx, trees, targets)?;
-    Ok(vec![transformed(ctx, y, ctx.attrs.string("post_transform"))?])
+    Ok(vec![scores(ctx, trees, targets)?])
 }
 
 pub(super) fn classify(ctx: &mut Ctx<'_>) -> Lowered {
     let labels = ctx.attrs.required(ctx.attrs.ints("classlabels_int64s"), "classlabels_int64s")?;
     let ids = ctx.attrs.ints("class_ids").unwrap_or_default();
-    // Two classes and weights for one of them: the score speaks for the second class.
+    // Two classes and weights for one of them: the score speaks for the second class, whichever of the two is named.
     if labels.len() == 2 && ids.windows(2).all(|w| w[0] == w[1]) {
-        return binary(ctx, labels);
+        return binary(ctx, labels, ids.first() == Some(&1));
     }
     let (trees, _) = ensemble(ctx, "class", labels.len())?;
     let scores = scores(ctx, trees, labels.len())?;
@@ -42,7 +41,8 @@ fn pick(ctx: &mut Ctx<'_>, labels: &[i64], positions: ValueId) -> Result<ValueId
     ctx.emit(Op::Gather { axis: 0 }, &[table, positions])
 }
 
-fn binary(ctx: &mut Ctx<'_>, labels: &[i64]) -> Lowered {
+/// `apart`: the weights name the second class, so that the first one's score is 0; otherwise it follows from the second one's.
+fn binary(ctx: &mut Ctx<'_>, labels: &[i64], apart: bool) -> Lowered {
     let (trees, positive) = ensemble(ctx, "class", 1)?;
     let score = scores(ctx, trees, 1)?;
     // Scores of positive weights are probabilities.
@@ -53,7 +53,12 @@ fn binary(ctx: &mut Ctx<'_>, labels: &[i64]) -> Lowered {
     let above = ctx.reshape(above, vec![rows])?;
     let label = pick(ctx, labels, above)?;
     let transform = ctx.attrs.string("post_transform").unwrap_or("NONE");
-    let (first, second) = if positive {
+    let (first, second) = if apart {
+        let zero = ctx.float_literal(0.0);
+        let nothing = ctx.binary(BinaryFn::Mul, score, zero)?;
+        let both = ctx.emit(Op::Concat { axis: 1 }, &[nothing, score])?;
+        return Ok(vec![label, transformed(ctx, both, Some(transform))?]);
+    } else if positive {
         ctx.ensure(transform == "NONE", || format!("post_transform {transform} of two classes with positive weights is not supported"))?;
         let one = ctx.float_literal(1.0);
         (ctx.binary(BinaryFn::Sub, one, score)?, score)
@@ -114,13 +119,7 @@ pub(super) fn leaves_apart(ctx: &mut Ctx<'_>) -> Lowered {
     forest.roots = roots.iter().map(|&r| Next::Branch(usize::try_from(r).unwrap_or(usize::MAX))).collect();
     let trees = forest.grown().map_err(|e| ctx.error(e))?;
     let aggregate = ["AVERAGE", "SUM", "MIN", "MAX"].get(ctx.attrs.int("aggregate_function").unwrap_or(1) as usize).copied();
-    let y = aggregated(ctx, trees, targets, aggregate.unwrap_or("SUM"))?;
-    let function = match ctx.attrs.int("post_transform") {
-        Some(1) => Some("SOFTMAX"),
-        Some(2) => Some("LOGISTIC"),
-        _ => None,
-    };
-    Ok(vec![transformed(ctx, y, function)?])
+    Ok(vec![aggregated(ctx, trees, targets, aggregate.unwrap_or("SUM"))?])
 }
 
 /// Most trees of which the smallest or largest result is taken.

@@ -1,7 +1,7 @@
 //! Activations written out as products.
 
 use super::{Rewrite, Rewriter, near, orders, pair};
-use zktorch_float::{BinaryFn, Node, Op, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, Node, Op, ReduceFn, UnaryFn, ValueId};
 
 /// Nested products that are looked through.
 const MAX_DEPTH: usize = 4;
@@ -53,6 +53,20 @@ fn multiple(r: &Rewriter<'_>, id: ValueId, x: ValueId) -> Option<f32> {
 /// The other term of a sum with the constant 1.
 fn plus_one(r: &Rewriter<'_>, id: ValueId) -> Option<ValueId> {
     orders(r.binary(id, BinaryFn::Add)?).into_iter().find(|&(_, c)| r.scalar(c) == Some(1.0)).map(|(x, _)| x)
+}
+
+/// `ln Σ e^x`, which the operator of that name computes without leaving the range of its numbers.
+pub(super) fn log_sum_exp(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
+    if node.op != Op::Unary(UnaryFn::Log) {
+        return None;
+    }
+    let sum = r.node(super::first(node)?)?;
+    let Op::Reduce { function: ReduceFn::Sum, axes, keepdims } = &sum.op else { return None };
+    let op = Op::Reduce { function: ReduceFn::LogSumExp, axes: axes.clone(), keepdims: *keepdims };
+    match r.unary(super::first(sum)?)? {
+        (UnaryFn::Exp, x) => Some(Rewrite::Replace(op, vec![x])),
+        _ => None,
+    }
 }
 
 /// Recognises `x·g(x)` in its usual spellings.

@@ -56,6 +56,7 @@ const RULES: &[fn(&mut Rewriter<'_>, &Node) -> Option<Rewrite>] = &[
     norm::scale,
     norm::bias,
     activation::fuse,
+    activation::log_sum_exp,
 ];
 
 /// How often rules may apply to one node.

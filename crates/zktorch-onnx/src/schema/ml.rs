@@ -31,7 +31,12 @@ pub(super) const OPERATORS: &[Operator] = &[
         &[float("default_float"), int("default_int64"), ints("keys_int64s"), ints("values_int64s"), floats("values_floats")],
     ),
     ml("LinearClassifier", 1, 2, &[ints("classlabels_ints"), floats("coefficients"), floats("intercepts"), int("multi_class"), TRANSFORM]),
-    ml("LinearRegressor", 1, 1, &[floats("coefficients"), floats("intercepts"), TRANSFORM, int("targets")]),
+    ml(
+        "LinearRegressor",
+        1,
+        1,
+        &[floats("coefficients"), floats("intercepts"), string("post_transform").one_of(&["NONE"]), int("targets")],
+    ),
     ml("Normalizer", 1, 1, &[string("norm").one_of(&["MAX", "L1", "L2"])]),
     ml("OneHotEncoder", 1, 1, &[ints("cats_int64s"), int("zeros").only(&[1])]),
     ml(
@@ -84,7 +89,7 @@ pub(super) const OPERATORS: &[Operator] = &[
             Attribute::new("nodes_splits", Kind::Tensor),
             ints("nodes_trueleafs"),
             ints("nodes_truenodeids"),
-            int("post_transform").only(&[0, 1, 2]),
+            int("post_transform").only(&[0]),
             ints("tree_roots"),
         ],
     ),
@@ -113,7 +118,7 @@ pub(super) const OPERATORS: &[Operator] = &[
             ints("target_treeids"),
             floats("target_weights"),
             int("n_targets"),
-            TRANSFORM,
+            string("post_transform").one_of(&["NONE"]),
         ]),
     ),
 ];

@@ -59,7 +59,7 @@ struct Side {
 }
 
 fn kind(element: i32) -> &'static str {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 27] = [
         "?",
         "f32",
         "u8",
@@ -77,6 +77,16 @@ fn kind(element: i32) -> &'static str {
         "complex64",
         "complex128",
         "bf16",
+        "f8e4m3fn",
+        "f8e4m3fnuz",
+        "f8e5m2",
+        "f8e5m2fnuz",
+        "u4",
+        "i4",
+        "f4e2m1",
+        "f8e8m0",
+        "u2",
+        "i2",
     ];
     usize::try_from(element).ok().and_then(|i| NAMES.get(i)).copied().unwrap_or("?")
 }
@@ -151,7 +161,8 @@ fn attempts(model: &ModelProto, inputs: &[Side]) -> Vec<Vec<usize>> {
 }
 
 /// Operators that make constants of constants: their operands decide about shapes.
-const STRUCTURE: [&str; 7] = ["BlackmanWindow", "ConstantOfShape", "HammingWindow", "HannWindow", "Loop", "NonZero", "Range"];
+const STRUCTURE: [&str; 8] =
+    ["BlackmanWindow", "ConstantOfShape", "HammingWindow", "HannWindow", "Loop", "MelWeightMatrix", "NonZero", "Range"];
 
 fn model_is_structure(model: &ModelProto, inputs: &[Side]) -> bool {
     let operators: Vec<&str> = model.graph.iter().flat_map(|g| &g.node).map(|n| n.op_type.as_deref().unwrap_or("")).collect();
@@ -187,7 +198,10 @@ fn attempt(
                     dims.insert(dim.dim_param.clone().filter(|d| !d.is_empty()).unwrap_or_else(|| format!("{name}.{axis}")), size);
                 }
             }
-            operands.push(side.tensor.clone());
+            // Without elements it is no input of the imported graph.
+            if !side.tensor.is_empty() {
+                operands.push(side.tensor.clone());
+            }
             graph.input.push(info);
         }
     }
