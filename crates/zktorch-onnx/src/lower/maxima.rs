@@ -36,7 +36,7 @@ fn max_pool(ctx: &mut Ctx<'_>) -> Lowered {
         ceil_mode: ctx.attrs.flag("ceil_mode"),
     };
     let values = ctx.emit_same(op)?[0];
-    if !ctx.node.output.get(1).is_some_and(|o| !o.is_empty()) {
+    if ctx.node.output.get(1).is_none_or(String::is_empty) {
         return Ok(vec![values]);
     }
     let places = positions(ctx, &w, values)?;
@@ -95,10 +95,9 @@ fn max_unpool(ctx: &mut Ctx<'_>) -> Lowered {
     let (x, places) = (ctx.input(0)?, ctx.input(1)?);
     let w = window(ctx, None)?;
     let mut shape = ctx.shape(x);
-    for d in 2..shape.len() {
-        let (a, extent) = (d - 2, w.kernel[d - 2]);
-        let full = shape[d].saturating_sub(1) * w.strides[a] + extent;
-        shape[d] = full.checked_sub(w.pads[a].0 + w.pads[a].1).ok_or_else(|| ctx.error("more padding than elements"))?;
+    for (a, size) in shape.iter_mut().skip(2).enumerate() {
+        let full = size.saturating_sub(1) * w.strides[a] + w.kernel[a];
+        *size = full.checked_sub(w.pads[a].0 + w.pads[a].1).ok_or_else(|| ctx.error("more padding than elements"))?;
     }
     let (count, size): (usize, usize) = (ctx.shape(x).iter().product(), shape.iter().product());
     let zeros = ctx.tensor(vec![size], Data::F32(vec![0.0; size]))?;

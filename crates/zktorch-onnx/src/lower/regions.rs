@@ -148,8 +148,12 @@ fn deform_conv(ctx: &mut Ctx<'_>) -> Lowered {
     let outputs = ctx.shape(weight)[0];
     let taps = kh * kw;
     let &[batch, given, oh, ow] = ctx.shape(offset).as_slice() else { return Err(ctx.error("offsets should have four axes")) };
-    let fits =
-        batch == n && parts > 0 && channels % parts == 0 && given == parts * taps * 2 && channels % group == 0 && outputs % group == 0;
+    let fits = batch == n
+        && parts > 0
+        && channels.is_multiple_of(parts)
+        && given == parts * taps * 2
+        && channels.is_multiple_of(group)
+        && outputs.is_multiple_of(group);
     ctx.ensure(fits, || format!("offsets of {given} channels for {parts} groups of {taps} taps"))?;
     let points = oh * ow;
     let offset = ctx.reshape(offset, vec![n, parts, taps, 2, points])?;

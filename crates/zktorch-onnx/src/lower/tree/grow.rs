@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_branch_becomes_comparisons() {
-        let asks: [(Mode, fn(f32) -> bool); 7] = [
+        type Ask = fn(f32) -> bool;
+        let asks: [(Mode, Ask); 7] = [
             (Mode::LessOrEqual, |x| x <= 2.0),
             (Mode::Less, |x| x < 2.0),
             (Mode::GreaterOrEqual, |x| x >= 2.0),
