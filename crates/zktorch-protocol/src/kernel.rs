@@ -6,11 +6,13 @@ use ark_ff::AdditiveGroup;
 use std::ops::Range;
 use zktorch_algebra::Fr;
 use zktorch_algebra::mle::eq_table;
-use zktorch_algebra::table::add_scaled;
+use zktorch_algebra::table::{Run, add_runs, add_scaled};
 use zktorch_program::Axis;
 
 /// Runs of weights that are long enough for vector instructions.
 const RUN: usize = 64;
+/// Runs that are worth listing, so that those of several claims are added at once.
+const LONG_RUN: usize = 16;
 /// log2 of the cells of a long run that get their weights at a time.
 const RUN_BITS: usize = 11;
 
@@ -57,15 +59,15 @@ impl Scatter {
         Scatter { cells: offset..end, tables, reach }
     }
 
-    /// Adds `factor` times the weights of the cells from `first` on.
-    pub fn add_to(&self, factor: Fr, first: usize, out: &mut [Fr]) {
+    /// Adds `factor` times the weights of the cells from `first` on, but for long runs, which it lists.
+    fn add_to<'a>(&'a self, factor: Fr, first: usize, out: &mut [Fr], runs: &mut Vec<Run<'a>>) {
         // Cells past the window's end have no weight, even if the last run has entries for them.
         let len = out.len().min(self.cells.end.saturating_sub(first));
-        self.add(0, self.cells.start as isize - first as isize, factor, &mut out[..len]);
+        self.add(0, self.cells.start as isize - first as isize, factor, &mut out[..len], runs);
     }
 
     /// Adds `w` times the tables from the `d`-th on, whose first cell is `out[at]`.
-    fn add(&self, d: usize, at: isize, w: Fr, out: &mut [Fr]) {
+    fn add<'a>(&'a self, d: usize, at: isize, w: Fr, out: &mut [Fr], runs: &mut Vec<Run<'a>>) {
         let len = out.len() as isize;
         let (stride, table) = &self.tables[d];
         let (step, inner) = (*stride as isize, self.reach.get(d + 1).map_or(0, |r| *r as isize));
@@ -77,8 +79,12 @@ impl Scatter {
         }
         let last = d + 1 == self.tables.len();
         if last && *stride == 1 {
-            let begin = (at + from as isize) as usize;
-            add_scaled(&mut out[begin..begin + (to - from)], &table[from..to], &w);
+            let (begin, values) = ((at + from as isize) as usize, &table[from..to]);
+            if values.len() >= LONG_RUN {
+                runs.push(Run { first: begin, values, factor: w });
+            } else {
+                add_scaled(&mut out[begin..begin + values.len()], values, &w);
+            }
             return;
         }
         for (i, t) in table.iter().enumerate().take(to).skip(from) {
@@ -86,7 +92,7 @@ impl Scatter {
             if last {
                 out[at as usize] += w * t;
             } else {
-                self.add(d + 1, at, w * t, out);
+                self.add(d + 1, at, w * t, out, runs);
             }
         }
     }
@@ -155,9 +161,11 @@ impl Kernel {
     /// Adds `factor` times the weights of the cells from `first` on.
     pub fn add_to(&self, factor: Fr, first: usize, out: &mut [Fr]) {
         debug_assert!(out.len() <= self.slice && first % self.slice + out.len() <= self.slice, "within a slice");
+        let mut runs = Vec::new();
         for j in self.of_slice.get(first / self.slice).into_iter().flatten() {
-            self.claims[*j as usize].add_to(factor, first, out);
+            self.claims[*j as usize].add_to(factor, first, out, &mut runs);
         }
+        add_runs(out, &runs);
     }
 }
 
@@ -200,9 +208,10 @@ mod tests {
                 axes.insert(0, (Axis { size: outer, stride: size + 7 }, Weight::Eq(rng.point(crate::claims::index_bits(outer)))));
             }
             let expected = by_definition(3, &axes, 15);
-            let scatter = Scatter::new(3, &axes, Fr::ONE);
+            let claim = Claim { vector: crate::claims::Vector::Heap, offset: 3, axes, value: Default::default() };
+            let kernel = Kernel::new(&[(Fr::ONE, claim)], 1 << 9);
             let mut got = vec![Fr::ZERO; 1 << 15];
-            got.chunks_mut(1 << 9).enumerate().for_each(|(i, out)| scatter.add_to(Fr::ONE, i << 9, out));
+            got.chunks_mut(1 << 9).enumerate().for_each(|(i, out)| kernel.add_to(Fr::ONE, i << 9, out));
             assert_eq!(got, expected);
         }
     }

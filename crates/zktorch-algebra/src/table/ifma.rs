@@ -36,7 +36,57 @@ fn factors(ifma: Ifma, nodes: [[[U64x8; 4]; 2]; 2]) -> [[Packed; 2]; 2] {
     [[x0, y0_raised], [x1.sub::<1>(ifma, x0), slope]]
 }
 
+/// A run of whole vectors.
+pub(super) struct WholeRun<'a> {
+    first: usize,
+    values: &'a [[Fr; 8]],
+    factor: Packed,
+}
+
+impl<'a> WholeRun<'a> {
+    pub(super) fn new(ifma: Ifma, first: usize, values: &'a [[Fr; 8]], factor: &Fr) -> WholeRun<'a> {
+        WholeRun { first, values, factor: Packed::splat_raised(ifma, factor) }
+    }
+
+    fn end(&self) -> usize {
+        self.first + self.values.len()
+    }
+}
+
+/// Products that are reduced together: they are below 1.2p then.
+const TOGETHER: usize = 16;
+
+/// See [`super::add_runs`]: stretch by stretch of entries that the same runs cover.
+pub(super) fn add_whole_runs(ifma: Ifma, out: &mut [[Fr; 8]], mut runs: Vec<WholeRun<'_>>) {
+    runs.sort_by_key(|r| std::cmp::Reverse(r.first));
+    let mut covering: Vec<WholeRun<'_>> = Vec::new();
+    let mut at = 0;
+    loop {
+        covering.retain(|r| r.end() > at);
+        while runs.last().is_some_and(|r| r.first <= at) {
+            covering.extend(runs.pop());
+        }
+        let next = runs.last().map(|r| r.first);
+        let Some(end) = covering.iter().map(WholeRun::end).chain(next).min() else { return };
+        for some in covering.chunks(TOGETHER) {
+            add_products(ifma, &mut out[at..end], some, at);
+        }
+        at = end;
+    }
+}
+
 kernels! {
+    /// Adds the runs' products, all of which cover the entries from `first` on.
+    fn add_products(ifma, out: &mut [[Fr; 8]], runs: &[WholeRun<'_>], first: usize) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut sum = [U64x8::zero(ifma); 10];
+            for run in runs {
+                run.factor.product_into(Packed::load(ifma, &run.values[first - run.first + i]), &mut sum);
+            }
+            Packed::load(ifma, out).add(ifma, Packed::redc(ifma, sum)).canonical(ifma).store(ifma, out);
+        }
+    }
+
     /// See [`super::add_scaled`].
     pub(super) fn add_scaled(ifma, out: &mut [[Fr; 8]], x: &[[Fr; 8]], factor: &Fr) {
         let factor = Packed::splat_raised(ifma, factor);

@@ -48,6 +48,44 @@ pub fn add_scaled(out: &mut [Fr], x: &[Fr], factor: &Fr) {
     }
 }
 
+/// A multiple of a vector, to be added to part of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// First entry of the table.
+    pub first: usize,
+    /// The vector.
+    pub values: &'a [Fr],
+    /// The factor.
+    pub factor: Fr,
+}
+
+/// `out[first + i] += factor·values[i]` for every run. Where runs overlap, their products are reduced together.
+///
+/// # Panics
+/// If a run reaches beyond the table.
+pub fn add_runs(out: &mut [Fr], runs: &[Run<'_>]) {
+    let mut add = |run: &Run<'_>, from: usize, to: usize| {
+        add_scaled(&mut out[run.first + from..run.first + to], &run.values[from..to], &run.factor);
+    };
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        let mut whole_runs = Vec::with_capacity(runs.len());
+        for run in runs {
+            // What fills vectors of the table, and the ends.
+            let head = (run.first.next_multiple_of(8) - run.first).min(run.values.len());
+            let end = head + whole::<8>(run.values.len() - head);
+            add(run, 0, head);
+            add(run, end, run.values.len());
+            if end > head {
+                whole_runs.push(ifma::WholeRun::new(ifma, (run.first + head) / 8, run.values[head..end].as_chunks().0, &run.factor));
+            }
+        }
+        ifma::add_whole_runs(ifma, out.as_chunks_mut().0, whole_runs);
+        return;
+    }
+    runs.iter().for_each(|run| add(run, 0, run.values.len()));
+}
+
 /// Binds a variable: `low[i] += r·(high[i] - low[i])`.
 ///
 /// # Panics

@@ -27,6 +27,31 @@ fn both<R: PartialEq + std::fmt::Debug>(pass: impl Fn() -> R) -> R {
 }
 
 #[test]
+fn overlapping_runs_equal_their_sums() {
+    let values = table(1, 3000);
+    let factors = table(2, 40);
+    for (count, len) in [(0, 10), (1, 7), (3, 64), (40, 200), (25, 1000), (40, 24)] {
+        let runs: Vec<Run<'_>> = (0..count)
+            .map(|k| {
+                let n = (k * 37) % len + 1;
+                Run { first: (k * 91) % (len - n + 1), values: &values[k * 11..k * 11 + n], factor: factors[k] }
+            })
+            .collect();
+        let start = &values[500..500 + len];
+        let got = both(|| {
+            let mut out = start.to_vec();
+            add_runs(&mut out, &runs);
+            out
+        });
+        let mut expected = start.to_vec();
+        for run in &runs {
+            run.values.iter().enumerate().for_each(|(i, v)| expected[run.first + i] += run.factor * v);
+        }
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
 fn scaled_addition_and_binding_equal_their_definitions() {
     for n in LENGTHS {
         let (x, y, r) = (table(1, n), table(2, n), hash_to_fr(b"r"));
