@@ -137,7 +137,8 @@ pub enum Command {
         \x20 bert-base    BERT-base, 128 tokens, 109 M parameters\n\
         \x20 vit-b16      ViT-B/16, 224x224 images, 86 M parameters\n\
         \x20 gpt2-16, gpt2-64, gpt2-256  GPT-2, 16, 64 or 256 tokens, 124 M parameters\n\
-        \x20 gptj-1 to gptj-28          GPT-J with so many layers, 2 tokens, 8-bit weights, 0.6 to 6.05 G parameters\n\n\
+        \x20 gptj-1 to gptj-28          GPT-J with so many layers, 2 tokens, 8-bit weights, 0.6 to 6.05 G parameters\n\
+        \x20 cells-16 to cells-27       residual blocks of width 128 with about 2^16 to 2^27 heap cells, to see how costs grow\n\n\
         Proving runs in a process of its own, which reads its files and does nothing else: its peak memory is that of `zktorch prove`. \
         Without --threads, each model is measured with one thread and with all cores."
     )]

@@ -27,7 +27,7 @@ pub fn bench(args: &args::Bench, common: Common, ui: &Ui) -> Result<Outcome, Fai
                 message: format!("'{name}' is neither a named model nor a file"),
                 help: format!(
                     "named models are {}; anything else is the path of an .onnx file",
-                    [&models::SMALL[..], &models::LARGE, &[models::gptj::NAMES]].concat().join(", ")
+                    [&models::SMALL[..], &models::LARGE, &[models::gptj::NAMES, models::SCALING]].concat().join(", ")
                 ),
             });
         }

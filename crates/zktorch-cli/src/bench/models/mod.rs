@@ -14,6 +14,9 @@ pub const SMALL: [&str; 4] = ["mlp", "trees", "lenet5", "nanogpt"];
 /// Names of models that take minutes and gigabytes, the cheapest first: measured when asked for.
 pub const LARGE: [&str; 8] = ["vgg16", "gpt2-16", "mobilenetv2", "gpt2-64", "bert-base", "resnet50", "vit-b16", "gpt2-256"];
 
+/// Names of models that differ in size alone.
+pub const SCALING: &str = "cells-16 to cells-27";
+
 /// The ONNX file of a named model, or nothing for other names.
 pub fn named(name: &str) -> Option<Vec<u8>> {
     match name {
@@ -29,13 +32,19 @@ pub fn named(name: &str) -> Option<Vec<u8>> {
         "gpt2-256" => Some(transformers::gpt2(256).onnx(name)),
         "bert-base" => Some(transformers::bert_base()),
         "vit-b16" => Some(transformers::vit_b16()),
-        _ => None,
+        _ => scaling(name).map(|log2_cells| transformers::blocks(1 << (log2_cells - transformers::BLOCKS_CELL_BITS)).onnx(name)),
     }
+}
+
+/// The logarithm in a name like `cells-20`: a stack of residual blocks of about `2^20` heap cells, to see how costs grow.
+fn scaling(name: &str) -> Option<u32> {
+    let log2_cells = name.strip_prefix("cells-")?.parse().ok()?;
+    (16..=27).contains(&log2_cells).then_some(log2_cells)
 }
 
 /// Whether a name is that of a model; cheaper than [`named`].
 pub fn is_named(name: &str) -> bool {
-    SMALL.contains(&name) || LARGE.contains(&name) || gptj::named(name).is_some()
+    SMALL.contains(&name) || LARGE.contains(&name) || gptj::named(name).is_some() || scaling(name).is_some()
 }
 
 /// Seeded inputs for any model: floats in `[0, 1)`, integers below 65, true.

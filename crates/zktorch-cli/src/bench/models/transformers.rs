@@ -83,6 +83,44 @@ impl Decoder {
     }
 }
 
+/// Residual blocks without attention, for which cells grow with the tokens alone.
+pub struct Blocks {
+    tokens: usize,
+}
+
+/// log2 of the cells per token of [`Blocks`], roughly.
+pub const BLOCKS_CELL_BITS: u32 = 13;
+
+/// The blocks for a number of tokens.
+pub fn blocks(tokens: usize) -> Blocks {
+    Blocks { tokens }
+}
+
+impl Blocks {
+    /// The model with seeded weights: an embedding, four blocks of width 128, the mean over all tokens, ten classes.
+    pub fn onnx(&self, name: &str) -> Vec<u8> {
+        const WIDTH: usize = 128;
+        let mut w = Writer::new(name, 11);
+        let ids = w.input("ids", Elem::I64, &[1, self.tokens]);
+        let embedding = w.weight("token.weight", &[SMALL_VOCABULARY, WIDTH], 0.0, 0.5);
+        let mut x = w.node("Gather", &[&embedding, &ids], &[("axis", Attr::Int(0))]);
+        for layer in 0..4 {
+            let name = |part: &str| format!("layer{layer}.{part}");
+            let y = norm(&mut w, &x, &name("norm"), WIDTH);
+            let y = dense(&mut w, &y, &name("up"), WIDTH, 4 * WIDTH);
+            let y = w.node("Gelu", &[&y], &[]);
+            let y = dense(&mut w, &y, &name("down"), 4 * WIDTH, WIDTH);
+            x = w.node("Add", &[&x, &y], &[]);
+        }
+        let axes = w.ints("axes", &[1]);
+        let x = w.node("ReduceMean", &[&x, &axes], &[("keepdims", Attr::Int(0))]);
+        let weight = w.weight("head.weight", &[WIDTH, 10], 0.0, (WIDTH as f32).sqrt().recip());
+        w.node_to("MatMul", &[&x, &weight], &["logits"], &[]);
+        w.output("logits", &[1, 10]);
+        w.finish()
+    }
+}
+
 fn norm(w: &mut Writer, x: &str, name: &str, width: usize) -> String {
     let gain = w.weight(&format!("{name}.weight"), &[width], 1.0, 0.05);
     let bias = w.weight(&format!("{name}.bias"), &[width], 0.0, 0.02);
