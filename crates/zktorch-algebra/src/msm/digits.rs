@@ -32,6 +32,8 @@ pub(super) trait Digits: Sync {
     fn rows(&self) -> usize;
     /// Number of scalars in a sum.
     fn len(&self, row: usize) -> usize;
+    /// Whether a row may have a digit that is not zero in a window.
+    fn reaches(&self, row: usize, window: Window) -> bool;
     /// The digits of consecutive scalars of a row, at most `2^(width-1)` in magnitude.
     fn digits(&self, row: usize, range: Range<usize>, window: Window) -> Vec<i32>;
 }
@@ -110,13 +112,15 @@ pub(super) struct SmallDigits<'a, T> {
     bias: i128,
     /// The bias, if it and all cells are below `2^62` in magnitude.
     narrow: Option<i64>,
+    /// The most bits that a cell of each row has.
+    longest: Vec<u8>,
 }
 
 impl<'a, T: Cell> SmallDigits<'a, T> {
     /// The digits, and the windows they are for.
     pub(super) fn new(cells: &'a [T], row_len: usize) -> (Self, Vec<Window>) {
-        let chunk = cells.len().div_ceil(4 * par::threads()).max(1 << 12);
-        let counts = par::map(cells.len().div_ceil(chunk), |i| bit_lengths(&cells[i * chunk..cells.len().min((i + 1) * chunk)]));
+        let counts = par::map(cells.len().div_ceil(row_len), |i| bit_lengths(&cells[i * row_len..cells.len().min((i + 1) * row_len)]));
+        let longest = counts.iter().map(|c| c.iter().rposition(|n| *n > 0).unwrap_or(0) as u8).collect();
         let mut lengths = [0; 65];
         for counts in counts {
             lengths.iter_mut().zip(counts).for_each(|(l, c)| *l += c);
@@ -127,7 +131,7 @@ impl<'a, T: Cell> SmallDigits<'a, T> {
         // All windows but the last lie below bit 65, so this is a small positive number.
         let bias = (u128::from(low) | u128::from(high) << 64) as i128;
         let narrow = i64::try_from(bias).ok().filter(|b| *b < 1 << 62 && lengths[63..].iter().all(|l| *l == 0));
-        (Self { cells, row_len, bias, narrow }, windows)
+        (Self { cells, row_len, bias, narrow, longest }, windows)
     }
 }
 
@@ -138,6 +142,11 @@ impl<T: Cell> Digits for SmallDigits<'_, T> {
 
     fn len(&self, row: usize) -> usize {
         self.row_len.min(self.cells.len() - row * self.row_len)
+    }
+
+    fn reaches(&self, row: usize, window: Window) -> bool {
+        // A scalar of as many bits as lie below the window may be rounded up into it.
+        usize::from(self.longest[row]) >= window.start
     }
 
     fn digits(&self, row: usize, range: Range<usize>, w: Window) -> Vec<i32> {
@@ -221,6 +230,10 @@ impl Digits for WideDigits {
 
     fn len(&self, _row: usize) -> usize {
         self.words.len()
+    }
+
+    fn reaches(&self, _row: usize, _window: Window) -> bool {
+        true
     }
 
     fn digits(&self, _row: usize, range: Range<usize>, w: Window) -> Vec<i32> {

@@ -191,6 +191,19 @@ mod tests {
                 assert_eq!(commit_rows(&bases, &cells, row_len), rows);
             }
             assert_eq!(commit_rows(&bases, &[0; 8], 4), vec![G1Affine::identity(); 2]);
+            // Rows that reach few of the windows, up to their very edges.
+            let mut mixed = Vec::new();
+            for edge in 0..40 {
+                mixed.extend((0..50).map(|i| match i % 5 {
+                    0 => 1i64 << edge,
+                    1 => (1 << edge) - 1,
+                    2 => -(1 << edge),
+                    3 => 0,
+                    _ => i % (1 << (edge % 9)),
+                }));
+            }
+            let rows: Vec<G1Affine> = mixed.chunks(50).map(|r| reference(&bases, &lift(r)).into_affine()).collect();
+            assert_eq!(commit_rows(&bases, &mixed, 50), rows);
         });
     }
 

@@ -29,8 +29,10 @@ pub(super) fn sums<A: Adder, D: Digits>(adder: A, bases: &[G1Affine], digits: &D
     let longest = (0..rows.min(1)).map(|r| digits.len(r)).max().unwrap_or(0);
     let bases = adder.import(&bases[..longest]);
     let pool = Pool::new(adder);
-    let mut tasks = (0..rows).flat_map(|r| windows.iter().map(move |w| (r, *w))).peekable();
-    let mut bits = Vec::new();
+    let per_row: usize = windows.iter().map(|w| w.width).sum();
+    // A row of short scalars has nothing in the windows for long ones. A window's sums begin at its first bit.
+    let mut tasks = (0..rows).flat_map(|r| windows.iter().map(move |w| (r, *w))).filter(|(r, w)| digits.reaches(*r, *w)).peekable();
+    let mut bits = vec![adder.identity(); rows * per_row];
     while tasks.peek().is_some() {
         let mut group = Vec::new();
         let mut entries = 0;
@@ -38,9 +40,11 @@ pub(super) fn sums<A: Adder, D: Digits>(adder: A, bases: &[G1Affine], digits: &D
             entries += digits.len(row);
             group.push((row, window));
         }
-        bits.extend(bit_sums(&pool, &bases, digits, &group));
+        let mut sums = bit_sums(&pool, &bases, digits, &group).into_iter();
+        for (row, window) in group {
+            bits[row * per_row + window.start..].iter_mut().take(window.width).zip(&mut sums).for_each(|(bit, sum)| *bit = sum);
+        }
     }
-    let per_row = windows.iter().map(|w| w.width).sum();
     if rows >= MANY_ROWS { many_horner(adder, &bits, per_row) } else { par::map(rows, |r| horner(adder, &bits[r * per_row..][..per_row])) }
 }
 
