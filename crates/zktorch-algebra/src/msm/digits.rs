@@ -88,6 +88,11 @@ fn bias(windows: &[Window]) -> [u64; 4] {
     bias
 }
 
+/// The least and the largest cell, or 0.
+fn extremes<T: Cell>(cells: &[T]) -> (i64, i64) {
+    cells.iter().fold((0, 0), |(least, largest), c| (least.min((*c).into()), largest.max((*c).into())))
+}
+
 /// Number of cells of each bit length.
 fn bit_lengths<T: Cell>(cells: &[T]) -> [usize; 65] {
     // Neighbours are often of equal length: with counts of their own, they need not wait for each other.
@@ -112,17 +117,20 @@ pub(super) struct SmallDigits<'a, T> {
     bias: i128,
     /// The bias, if it and all cells are below `2^62` in magnitude.
     narrow: Option<i64>,
-    /// The most bits that a cell of each row has.
-    longest: Vec<u8>,
+    /// The least and the largest cell of each row.
+    extremes: Vec<(i64, i64)>,
 }
 
 impl<'a, T: Cell> SmallDigits<'a, T> {
     /// The digits, and the windows they are for.
     pub(super) fn new(cells: &'a [T], row_len: usize) -> (Self, Vec<Window>) {
-        let counts = par::map(cells.len().div_ceil(row_len), |i| bit_lengths(&cells[i * row_len..cells.len().min((i + 1) * row_len)]));
-        let longest = counts.iter().map(|c| c.iter().rposition(|n| *n > 0).unwrap_or(0) as u8).collect();
+        let of_rows = par::map(cells.len().div_ceil(row_len), |i| {
+            let row = &cells[i * row_len..cells.len().min((i + 1) * row_len)];
+            (bit_lengths(row), extremes(row))
+        });
+        let extremes = of_rows.iter().map(|(_, e)| *e).collect();
         let mut lengths = [0; 65];
-        for counts in counts {
+        for (counts, _) in of_rows {
             lengths.iter_mut().zip(counts).for_each(|(l, c)| *l += c);
         }
         lengths[0] = 0;
@@ -131,7 +139,7 @@ impl<'a, T: Cell> SmallDigits<'a, T> {
         // All windows but the last lie below bit 65, so this is a small positive number.
         let bias = (u128::from(low) | u128::from(high) << 64) as i128;
         let narrow = i64::try_from(bias).ok().filter(|b| *b < 1 << 62 && lengths[63..].iter().all(|l| *l == 0));
-        (Self { cells, row_len, bias, narrow, longest }, windows)
+        (Self { cells, row_len, bias, narrow, extremes }, windows)
     }
 }
 
@@ -145,8 +153,10 @@ impl<T: Cell> Digits for SmallDigits<'_, T> {
     }
 
     fn reaches(&self, row: usize, window: Window) -> bool {
-        // A scalar of as many bits as lie below the window may be rounded up into it.
-        usize::from(self.longest[row]) >= window.start
+        // What is below the window, with its bias, carries into it or borrows from it.
+        let (least, largest) = self.extremes[row];
+        let below = self.bias & ((1 << window.start) - 1);
+        i128::from(least) + below < 0 || (i128::from(largest) + below) >> window.start > 0
     }
 
     fn digits(&self, row: usize, range: Range<usize>, w: Window) -> Vec<i32> {
