@@ -505,6 +505,9 @@ pub struct Verify {
 pub struct Inspect {
     /// A compiled model, key, proof or reference string.
     pub file: PathBuf,
+    /// Verifying key of a proof: also show what makes up the proof, in bytes. A verifying key itself shows this of a proof of one inference.
+    #[arg(long, value_name = "VK")]
+    pub vk: Option<PathBuf>,
 }
 
 /// The commands on reference strings.

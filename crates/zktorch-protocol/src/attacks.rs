@@ -199,8 +199,9 @@ impl Setting {
     fn record(&self, digest: &[u8; 32], context: &[u8], publics: &[Vec<i64>], proof: &[u8]) -> Record {
         let inner = Verifier::new(Transcript::new(), proof);
         let mut party = Recorder { inner, words: Vec::new(), challenges: Vec::new() };
-        let mut leaves = read_leaves(&mut party, digest, &[Statement::of(&self.vk, context, publics)], Some(&self.vk)).unwrap().0;
-        read_decider(&mut party, leaves.pop().unwrap(), Some(&self.vk)).unwrap();
+        let mut leaves =
+            read_leaves(&mut party, digest, &[Statement::of(&self.vk, context, publics)], Some(&self.vk), &mut |_| {}).unwrap().0;
+        read_decider(&mut party, leaves.pop().unwrap(), Some(&self.vk), &mut |_| {}).unwrap();
         party.inner.finish().unwrap();
         (party.words, party.challenges)
     }

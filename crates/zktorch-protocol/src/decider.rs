@@ -31,6 +31,7 @@ use crate::error::VerifyError;
 use crate::opening::{MASK_ROWS, OpenClaim, open_batch};
 use crate::party::Party;
 use crate::pcs;
+use crate::proof::Phase;
 use ark_ff::{AdditiveGroup, Field};
 use std::collections::BTreeMap;
 use zktorch_algebra::{Fr, G1Affine, mle::eq_table};
@@ -46,13 +47,13 @@ pub(crate) struct Secrets<'a> {
     pub error: (Fr, Fr),
 }
 
-/// Proves an accumulator. `key` is present at the verifier only, `secrets` at the prover only; `opening` is called before the last step. Returns log2 of the length of the opened vector.
+/// Proves an accumulator. `key` is present at the verifier only, `secrets` at the prover only; `phase` is told the last steps as they begin. Returns log2 of the length of the opened vector.
 pub(crate) fn decide<P: Party>(
     party: &mut P,
     total: Total,
     key: Option<&pcs::VerifierKey>,
     secrets: Option<Secrets<'_>>,
-    opening: &mut dyn FnMut(),
+    phase: &mut dyn FnMut(Phase),
 ) -> Result<usize, VerifyError> {
     let Total { form, slack: u, claim, rows, error, .. } = total;
     let mask_row = form.rows();
@@ -120,8 +121,8 @@ pub(crate) fn decide<P: Party>(
         OpenClaim { commitment: error_commitment, poly: error_poly, blinder: error_blinder, ..OpenClaim::at(Vec::new(), folded_error) },
     ];
     let bits = claims.iter().map(|c| c.bits).max().unwrap_or(0);
-    opening();
-    open_batch(party, claims, key, secrets.map(|s| s.srs))?;
+    phase(Phase::Opening);
+    open_batch(party, claims, key, secrets.map(|s| s.srs), phase)?;
     Ok(bits)
 }
 

@@ -44,7 +44,9 @@ pub use keys::{ProvingKey, SetupError, VerifyingKey, matrix_bits, setup};
 pub use keys::{ProvingKey, VerifyingKey, matrix_bits};
 #[cfg(feature = "prover")]
 pub use proof::{Blinding, ProveError, accumulate, check_accumulator, check_leaf, prove};
-pub use proof::{Import, Phase, ProofShape, Statement, Verified, proof_shape, required_srs_size, verify, verify_all};
+pub use proof::{
+    Import, Phase, ProofShape, Statement, Verified, proof_shape, required_srs_size, shape_of, verify, verify_all, verify_phases,
+};
 #[cfg(feature = "prover")]
 pub use ranges::{RangeError, prove_ranges};
 pub use ranges::{range_program, verify_ranges};

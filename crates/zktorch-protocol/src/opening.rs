@@ -29,6 +29,7 @@ use crate::claims::Vector;
 use crate::error::VerifyError;
 use crate::party::Party;
 use crate::pcs;
+use crate::proof::Phase;
 use crate::reduce::PointClaim;
 use crate::sumcheck::hidden_sumcheck;
 use ark_ff::{AdditiveGroup, Field};
@@ -185,12 +186,13 @@ fn padding(point: &[Fr]) -> Fr {
     point.iter().map(|x| Fr::ONE - x).product()
 }
 
-/// Steps 6 and 7. `srs` is present at the prover only.
+/// Steps 6 and 7. `srs` is present at the prover only; `phase` is told when the verifier comes to the pairing.
 pub fn open_batch<P: Party>(
     party: &mut P,
     claims: Vec<OpenClaim>,
     key: Option<&pcs::VerifierKey>,
     srs: Option<&pcs::Srs>,
+    phase: &mut dyn FnMut(Phase),
 ) -> Result<(), VerifyError> {
     // The first claim's vector is uniformly random, and so is its value at another point.
     let extra = party.challenges(b"second point", claims.first().map_or(0, |c| c.bits));
@@ -253,6 +255,7 @@ pub fn open_batch<P: Party>(
     terms.push((-blinder, key.h));
     let (scalars_, bases): (Vec<Fr>, Vec<G1Affine>) = terms.into_iter().unzip();
     let commitment = G1Affine::from(zktorch_algebra::msm::msm(&bases, &scalars_));
+    phase(Phase::Pairing);
     pcs::verify(key, &commitment, &point, &value, &pcs::Opening { points, scalars }, party.transcript())?;
     Ok(())
 }

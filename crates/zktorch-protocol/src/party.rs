@@ -67,6 +67,10 @@ pub trait Party {
     }
 }
 
+/// Points that one thread decodes at a time.
+#[cfg(feature = "prover")]
+const DECODED: usize = 64;
+
 /// Where a verifier's messages come from.
 enum Source<'a> {
     /// A proof.
@@ -80,8 +84,8 @@ enum Source<'a> {
     },
     /// Nowhere: every message is zero. Used to learn the shape of a proof from a verifying key alone.
     Dry {
-        /// Bytes that a proof would have had so far.
-        length: usize,
+        /// Bytes that each kind of message would have taken so far, in the order of its first message.
+        parts: Vec<(&'static str, usize)>,
     },
 }
 
@@ -105,21 +109,39 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// Decodes the whole proof as points, on all cores: words that are scalars are decoded in vain, which is cheaper than to learn where they are. Reading does this
+    /// bit by bit otherwise.
+    pub(crate) fn decode_ahead(&mut self) {
+        if let Source::Proof { rest, ahead, ahead_end } = &mut self.source {
+            let words = rest.as_chunks::<G1_BYTES>().0;
+            #[cfg(feature = "prover")]
+            {
+                use rayon::prelude::*;
+                *ahead = words.par_chunks(DECODED).flat_map_iter(g1_each_from_bytes).collect();
+            }
+            #[cfg(not(feature = "prover"))]
+            {
+                *ahead = g1_each_from_bytes(words);
+            }
+            *ahead_end = rest.len().saturating_sub(ahead.len().saturating_mul(G1_BYTES));
+        }
+    }
+
     /// A verifier that reads zeros: to learn how long a proof is and how large its circuit.
     pub fn dry() -> Verifier<'static> {
-        Verifier { transcript: Transcript::new(), circuit: Circuit::default(), source: Source::Dry { length: 0 }, rows: Vec::new() }
+        Verifier { transcript: Transcript::new(), circuit: Circuit::default(), source: Source::Dry { parts: Vec::new() }, rows: Vec::new() }
     }
 
-    /// Reads a number of four bytes, little-endian. The caller absorbs what it means.
-    pub(crate) fn count(&mut self, what: &'static str) -> Result<u32, VerifyError> {
-        Ok(self.take::<4>(what)?.map_or(0, u32::from_le_bytes))
+    /// Reads a number of four bytes, little-endian; a dry run has `dry` instead. The caller absorbs what it means.
+    pub(crate) fn count(&mut self, what: &'static str, dry: u32) -> Result<u32, VerifyError> {
+        Ok(self.take::<4>(what)?.map_or(dry, u32::from_le_bytes))
     }
 
-    /// Length of the proof that a dry run has read.
-    pub fn dry_length(&self) -> usize {
-        match self.source {
-            Source::Dry { length } => length,
-            Source::Proof { .. } => 0,
+    /// The messages of the proof that a dry run has read: name and total length of each kind, in the order of their first message.
+    pub fn dry_parts(&self) -> &[(&'static str, usize)] {
+        match &self.source {
+            Source::Dry { parts } => parts,
+            Source::Proof { .. } => &[],
         }
     }
 
@@ -139,8 +161,11 @@ impl<'a> Verifier<'a> {
                 *rest = tail;
                 Ok(Some(head))
             }
-            Source::Dry { length } => {
-                *length += N;
+            Source::Dry { parts } => {
+                match parts.iter_mut().find(|(name, _)| *name == what) {
+                    Some((_, length)) => *length += N,
+                    None => parts.push((what, N)),
+                }
                 Ok(None)
             }
         }

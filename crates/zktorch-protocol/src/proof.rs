@@ -19,6 +19,8 @@ use zktorch_program::Program;
 /// A step of proving or verifying, for progress displays and timings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
+    /// The proof's bytes become points (verifier).
+    Decode,
     /// Commits to the heap.
     Commit,
     /// The lookup argument.
@@ -31,14 +33,17 @@ pub enum Phase {
     Rows,
     /// The verifier circuit is proved.
     Decider,
-    /// The polynomial opening.
+    /// The polynomial opening. The verifier's part is one multi-scalar multiplication.
     Opening,
+    /// The opening's last check (verifier).
+    Pairing,
 }
 
 impl Phase {
     /// Short name, as in reports.
     pub fn name(self) -> &'static str {
         match self {
+            Phase::Decode => "decode",
             Phase::Commit => "commit",
             Phase::Lookups => "lookups",
             Phase::Identities => "identities",
@@ -46,6 +51,7 @@ impl Phase {
             Phase::Rows => "rows",
             Phase::Decider => "decider",
             Phase::Opening => "opening",
+            Phase::Pairing => "pairing",
         }
     }
 }
@@ -194,11 +200,12 @@ pub(crate) fn read_leaves<P: Party>(
     key_digest: &[u8; 32],
     statements: &[Statement<'_>],
     key: Option<&VerifyingKey>,
+    phase: &mut dyn FnMut(Phase),
 ) -> Result<(Vec<Total>, Vec<Vec<G1Affine>>), VerifyError> {
     let mut totals = Vec::with_capacity(statements.len());
     let mut heaps: Vec<Vec<G1Affine>> = Vec::with_capacity(statements.len());
     for statement in statements {
-        let (total, rows) = read_leaf(party, key_digest, statement, key, &heaps)?;
+        let (total, rows) = read_leaf(party, key_digest, statement, key, &heaps, phase)?;
         totals.push(total);
         heaps.push(rows);
     }
@@ -212,25 +219,35 @@ fn read_leaf<P: Party>(
     statement: &Statement<'_>,
     key: Option<&VerifyingKey>,
     heaps: &[Vec<G1Affine>],
+    phase: &mut dyn FnMut(Phase),
 ) -> Result<(Total, Vec<G1Affine>), VerifyError> {
+    phase(Phase::Commit);
     party.restart(statement.transcript(key_digest));
     let imported = |leaf: usize, row: usize| heaps.get(leaf).and_then(|rows| rows.get(row)).copied();
-    let end = leaf(party, statement, key, &imported, None, &mut |_| {})?;
+    let end = leaf(party, statement, key, &imported, None, phase)?;
     let rows = party.restart(Transcript::new()).rows;
     Ok((Total::fresh(end.digest, end.form, end.claim, rows), end.heap_rows))
 }
 
 /// Reads the decider of a proof. Returns log2 of the length of the opened vector.
-pub(crate) fn read_decider<P: Party>(party: &mut P, total: Total, key: Option<&VerifyingKey>) -> Result<usize, VerifyError> {
+pub(crate) fn read_decider<P: Party>(
+    party: &mut P,
+    total: Total,
+    key: Option<&VerifyingKey>,
+    phase: &mut dyn FnMut(Phase),
+) -> Result<usize, VerifyError> {
+    phase(Phase::Decider);
     party.restart(decider_transcript(&total.digest));
-    decide(party, total, key.map(|k| &k.pcs), None, &mut || ())
+    decide(party, total, key.map(|k| &k.pcs), None, phase)
 }
 
 /// What a program's proofs look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProofShape {
     /// Length of the proof in bytes, without the statement.
     pub bytes: usize,
+    /// What makes it up: each kind of message and the bytes of all messages of this kind, in the order of the protocol.
+    pub parts: Vec<(&'static str, usize)>,
     /// Powers of τ that proving needs.
     pub srs_size: usize,
     /// Committed rows of hidden messages.
@@ -240,12 +257,20 @@ pub struct ProofShape {
 /// Length of a proof, size of the reference string and of the verifier circuit, from the program alone.
 pub fn proof_shape(program: &Program) -> Result<ProofShape, VerifyError> {
     let publics: Vec<Vec<i64>> = program.publics.iter().map(|p| vec![0; p.shape.iter().product()]).collect();
-    let statement = Statement { program, label: &[], context: &[], publics: &publics, imports: &[] };
+    shape_of(&[Statement { program, label: &[], context: &[], publics: &publics, imports: &[] }])
+}
+
+/// [`proof_shape`] of a proof of several statements.
+pub fn shape_of(statements: &[Statement<'_>]) -> Result<ProofShape, VerifyError> {
     let mut party = Verifier::dry();
-    let total = read_leaves(&mut party, &[0; 32], &[statement], None)?.0.pop().ok_or(VerifyError::Tree)?;
+    let leaves = read_leaves(&mut party, &[0; 32], statements, None, &mut |_| {})?.0;
+    let row_bits = statements.iter().map(|s| s.program.row_bits as usize).max().unwrap_or(0);
+    let total = replay(&mut party, leaves)?;
     let hidden_rows = total.form.rows();
-    let bits = read_decider(&mut party, total, None)?;
-    Ok(ProofShape { bytes: party.dry_length(), srs_size: 1 << bits.max(program.row_bits as usize), hidden_rows })
+    let bits = read_decider(&mut party, total, None, &mut |_| {})?;
+    let parts = party.dry_parts().to_vec();
+    let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
+    Ok(ProofShape { bytes, parts, srs_size: 1 << bits.max(row_bits), hidden_rows })
 }
 
 /// Number of powers of τ that a program needs, the proof about its parameters included. Batches of inferences have a few more rounds than one: there is room for twice as many
@@ -293,14 +318,26 @@ pub fn verify(key: &VerifyingKey, context: &[u8], publics: &[Vec<i64>], proof: &
 
 /// Verifies a proof of several statements, in their order. Their programs must be derived from the key's.
 pub fn verify_all(key: &VerifyingKey, statements: &[Statement<'_>], proof: &[u8]) -> Result<Vec<Verified>, VerifyError> {
+    verify_phases(key, statements, proof, &mut |_| {})
+}
+
+/// [`verify_all`]; `phase` is told each step as it begins, for every leaf again.
+pub fn verify_phases(
+    key: &VerifyingKey,
+    statements: &[Statement<'_>],
+    proof: &[u8],
+    phase: &mut dyn FnMut(Phase),
+) -> Result<Vec<Verified>, VerifyError> {
     for statement in statements {
         check_publics(statement.program, statement.publics)?;
     }
     let key_digest = key.digest();
     let mut party = Verifier::new(Transcript::new(), proof);
-    let (leaves, heaps) = read_leaves(&mut party, &key_digest, statements, Some(key))?;
+    phase(Phase::Decode);
+    party.decode_ahead();
+    let (leaves, heaps) = read_leaves(&mut party, &key_digest, statements, Some(key), phase)?;
     let total = replay(&mut party, leaves)?;
-    read_decider(&mut party, total, Some(key))?;
+    read_decider(&mut party, total, Some(key), phase)?;
     party.finish()?;
     let verified = statements.iter().zip(&heaps).map(|(statement, rows)| {
         let row = 1usize << statement.program.row_bits;
@@ -400,7 +437,7 @@ mod prover {
         }
         let messages = accumulator.messages();
         let mut party = Verifier::new(Transcript::new(), &messages);
-        let (leaves, _) = read_leaves(&mut party, &key.digest(), statements, Some(key))?;
+        let (leaves, _) = read_leaves(&mut party, &key.digest(), statements, Some(key), &mut |_| {})?;
         let total = replay(&mut party, leaves)?;
         party.finish()?;
         accumulator.check(&total, &pk.srs, key.pcs.h)
@@ -421,7 +458,7 @@ mod prover {
         }
         let messages = accumulator.messages();
         let mut party = Verifier::new(Transcript::new(), &messages);
-        let (total, rows) = read_leaf(&mut party, &key.digest(), statement, Some(key), heaps)?;
+        let (total, rows) = read_leaf(&mut party, &key.digest(), statement, Some(key), heaps, &mut |_| {})?;
         party.finish()?;
         accumulator.check(&total, &pk.srs, key.pcs.h)?;
         Ok(rows)
@@ -459,7 +496,7 @@ mod prover {
         hook(&mut party);
         let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
         phase(Phase::Decider);
-        accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, &mut || phase(Phase::Opening));
+        accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, phase);
         Ok(party.proof)
     }
 

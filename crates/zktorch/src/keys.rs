@@ -168,6 +168,15 @@ impl VerifyingKey {
         &self.info
     }
 
+    /// What makes up a proof of one inference: the kinds of messages in the order of the protocol, with the bytes that all messages of a kind take. Costs about as much as
+    /// verifying such a proof.
+    ///
+    /// # Errors
+    /// Never in practice: a key that was read has a program with proofs.
+    pub fn proof_parts(&self) -> Result<Vec<(&'static str, usize)>, Error> {
+        Ok(protocol::proof_shape(&self.key.program).map_err(Error::Program)?.parts)
+    }
+
     /// The program that proofs are about.
     pub fn program(&self) -> &zktorch_program::Program {
         &self.key.program

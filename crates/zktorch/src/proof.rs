@@ -180,20 +180,38 @@ pub fn verify(key: &VerifyingKey, proof: &Proof) -> Result<Statement, Rejection>
 /// # Errors
 /// [`Rejection`]: nothing is known then.
 pub fn verify_all(key: &VerifyingKey, proof: &Proof) -> Result<Vec<Statement>, Rejection> {
+    Ok(verify_timed(key, proof)?.0)
+}
+
+/// [`verify_all`], with the time that each step took, of all leaves together.
+///
+/// # Errors
+/// As [`verify_all`].
+pub fn verify_timed(key: &VerifyingKey, proof: &Proof) -> Result<(Vec<Statement>, Vec<(&'static str, Duration)>), Rejection> {
+    let mut clock = Clock { phases: Vec::new(), progress: &mut |_| {} };
+    clock.begin("statement");
     let id = key.model_id();
     if proof.model != id {
         return Err(Rejection::OtherModel { expected: id.short(), got: proof.model.short() });
     }
     // A batch of private values could have any size at no cost to whoever claims it; its heap's rows are in the proof.
     let parts = parts(key.program(), &proof.runs, proof.proof.len())?;
-    let verified = protocol::verify_all(&key.key, &statements(key, &proof.runs, &parts), &proof.proof)?;
+    let verified =
+        protocol::verify_phases(&key.key, &statements(key, &proof.runs, &parts), &proof.proof, &mut |phase| clock.begin(phase.name()))?;
     let mut verified = verified.into_iter();
     let mut statements = Vec::new();
     for (run, parts) in proof.runs.iter().zip(&parts) {
         let leaves: Vec<protocol::Verified> = verified.by_ref().take(parts.len()).collect();
         statements.extend(describe(key, run, parts, &leaves));
     }
-    Ok(statements)
+    let mut phases: Vec<(&'static str, Duration)> = Vec::new();
+    for (name, time) in clock.end() {
+        match phases.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, total)) => *total += time,
+            None => phases.push((name, time)),
+        }
+    }
+    Ok((statements, phases))
 }
 
 /// The statements of a run: one per inference, unless tensors are summed.
@@ -322,6 +340,24 @@ impl Proof {
     /// Inferences that the proof says it is about.
     pub fn inferences(&self) -> usize {
         self.runs.iter().map(|r| r.layout.inferences as usize).sum()
+    }
+
+    /// What makes it up, if it is a proof for this key: the kinds of messages in the order of the protocol, with the bytes that all messages of a kind take. Costs about as
+    /// much as verifying; nothing is verified.
+    ///
+    /// # Errors
+    /// A proof about another model, about batches that this model does not have, or with another number of bytes.
+    pub fn parts(&self, key: &VerifyingKey) -> Result<Vec<(&'static str, usize)>, Rejection> {
+        let id = key.model_id();
+        if self.model != id {
+            return Err(Rejection::OtherModel { expected: id.short(), got: self.model.short() });
+        }
+        let parts = parts(key.program(), &self.runs, self.proof.len())?;
+        let shape = protocol::shape_of(&statements(key, &self.runs, &parts))?;
+        if shape.bytes != self.proof.len() {
+            return Err(VerifyError::Parts(format!("it has {} bytes and should have {}", self.proof.len(), shape.bytes)).into());
+        }
+        Ok(shape.parts)
     }
 
     /// Length of the proof proper, without the statement.

@@ -2,7 +2,7 @@
 
 use super::models;
 use crate::args::{self, Stage};
-use crate::commands::dims;
+use crate::commands::{dims, inspect::parts_json};
 use crate::process::{cpu_seconds, peak_rss_bytes, reset_peak};
 use crate::ui::Ui;
 use crate::{Failure, Outcome};
@@ -141,14 +141,21 @@ fn verify(dir: &Path) -> Result<Value, Failure> {
     let read_seconds = began.elapsed().as_secs_f64();
     let proof = Proof::read(&dir.join("proof"))?;
     let began = Instant::now();
-    let result = zktorch::verify(&vk, &proof);
+    let result = zktorch::verify_timed(&vk, &proof);
     let verify_seconds = began.elapsed().as_secs_f64();
+    let broken = |rejection: zktorch::Rejection| Failure::Usage {
+        code: "E0906",
+        message: format!("the proof does not verify: {rejection}"),
+        help: "please report this model".to_owned(),
+    };
     match result {
-        Ok(_) => Ok(json!({ "verify_seconds": verify_seconds, "vk_read_seconds": read_seconds })),
-        Err(rejection) => Err(Failure::Usage {
-            code: "E0906",
-            message: format!("the proof does not verify: {rejection}"),
-            help: "please report this model".to_owned(),
-        }),
+        Ok((_, phases)) => Ok(json!({
+            "verify_seconds": verify_seconds,
+            "vk_read_seconds": read_seconds,
+            "verify_phases": phases.iter().map(|(name, time)| ((*name).to_owned(), json!(time.as_secs_f64()))).collect::<Map<_, _>>(),
+            "proof_length": proof.proof_len(),
+            "proof_parts": parts_json(&proof.parts(&vk).map_err(broken)?),
+        })),
+        Err(rejection) => Err(broken(rejection)),
     }
 }

@@ -20,21 +20,35 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
             value["srs_size"] = json!(key.srs_size());
             (lines, value)
         }
-        Kind::VerifyingKey => key_text(&VerifyingKey::read(path)?),
+        Kind::VerifyingKey => {
+            let key = VerifyingKey::read(path)?;
+            let (mut lines, mut value) = key_text(&key);
+            add_parts(&key.proof_parts()?, &mut lines, &mut value);
+            (lines, value)
+        }
         Kind::Proof => {
             let proof = Proof::read(path)?;
-            let lines = vec![
+            let mut lines = vec![
                 format!("says that it is about model {}", proof.claimed_model()),
                 format!("{} inferences", count(proof.inferences())),
                 format!("{} public numbers, {} of proof", count(proof.public_values()), bytes(proof.proof_len() as u64)),
                 "whether it is valid: zktorch verify PROOF --vk VK".to_owned(),
             ];
-            let value = json!({
+            let mut value = json!({
                 "claimed_model_id": proof.claimed_model().to_string(),
                 "inferences": proof.inferences(),
                 "public_values": proof.public_values(),
                 "proof_length": proof.proof_len(),
             });
+            if let Some(vk) = &args.vk {
+                match proof.parts(&VerifyingKey::read(vk)?) {
+                    Ok(parts) => add_parts(&parts, &mut lines, &mut value),
+                    Err(rejection) => {
+                        ui.error(rejection.code(), &format!("it is no proof for this key: {rejection}"), rejection.help().as_deref());
+                        return Ok(Outcome::Rejected);
+                    }
+                }
+            }
             (lines, value)
         }
         Kind::Accumulator => {
@@ -78,6 +92,19 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
         ui.line(format!("  {line}"));
     }
     Ok(Outcome::Done)
+}
+
+/// What makes up a proof.
+fn add_parts(parts: &[(&'static str, usize)], lines: &mut Vec<String>, value: &mut Value) {
+    let total: usize = parts.iter().map(|(_, n)| n).sum();
+    lines.push(format!("a proof without the public tensors has {} bytes:", count(total)));
+    lines.extend(parts.iter().map(|(name, n)| format!("{:>9}  {name}", count(*n))));
+    value["proof_parts"] = parts_json(parts);
+}
+
+/// `[{part, bytes}]`, in the order of the protocol.
+pub fn parts_json(parts: &[(&'static str, usize)]) -> Value {
+    parts.iter().map(|(name, n)| json!({ "part": name, "bytes": n })).collect()
 }
 
 fn model(model: &Model, verbose: bool) -> (Vec<String>, Value) {

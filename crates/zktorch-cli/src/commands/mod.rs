@@ -4,7 +4,7 @@ mod accumulate;
 mod check;
 mod compile;
 mod demo;
-mod inspect;
+pub mod inspect;
 mod job;
 mod prove;
 mod prove_metric;

@@ -3,7 +3,7 @@ use crate::args;
 use crate::ui::{Ui, error_json, seconds};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zktorch::{ModelId, Proof, RangeProof, Rejection, Statement, StatementTensor, VerifyingKey};
 
 /// `zktorch verify`.
@@ -22,8 +22,9 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
     let result = checked(args, &key)?;
     let elapsed = began.elapsed().as_secs_f64();
     match result {
-        Ok(statements) => {
+        Ok((statements, phases)) => {
             let mut accepted = accepted_json(&statements, &key, elapsed);
+            accepted["phases"] = phases.iter().map(|(name, time)| ((*name).to_owned(), json!(time.as_secs_f64()))).collect();
             if let Some(score) = zktorch::score(key.info(), &statements) {
                 accepted["metric"] = super::prove_metric::score_json(score);
             }
@@ -43,6 +44,11 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
                 ui.line("the committed weights are integers within the bounds that the key declares");
             }
             ui.line(format!("verified in {}", seconds(elapsed)));
+            if ui.verbose {
+                for (name, time) in &phases {
+                    ui.line(format!("  {:>9}  {name}", seconds(time.as_secs_f64())));
+                }
+            }
             Ok(Outcome::Done)
         }
         Err(rejection) => {
@@ -57,8 +63,12 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
     }
 }
 
+/// What a valid proof shows, and the time of each step.
+type Timed = (Vec<Statement>, Vec<(&'static str, Duration)>);
+
 /// The statement, or why not. A file that cannot be read at all, or is no proof, is the caller's mistake and not a rejection.
-fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Vec<Statement>, Rejection>, Failure> {
+fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Timed, Rejection>, Failure> {
+    let began = Instant::now();
     let proof = match Proof::read(&args.proof) {
         Ok(proof) => proof,
         Err(e) if e.is_defective_content() => return Ok(Err(Rejection::File(e))),
@@ -79,7 +89,9 @@ fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Vec<Stateme
             return Ok(Err(rejection));
         }
     }
-    Ok(zktorch::verify_all(key, &proof))
+    let before = began.elapsed();
+    Ok(zktorch::verify_timed(key, &proof)
+        .map(|(statements, phases)| (statements, [("reading", before)].into_iter().chain(phases).collect())))
 }
 
 /// What is known after verification, in sentences.

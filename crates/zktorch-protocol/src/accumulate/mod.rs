@@ -122,8 +122,9 @@ pub(crate) fn replay(verifier: &mut Verifier<'_>, leaves: Vec<Total>) -> Result<
     let mut nodes: Vec<(Node, Digest)> = Vec::with_capacity(2 * leaves.len());
     let mut stack: Vec<usize> = Vec::new();
     let mut pushed = 0;
-    for _ in 1..leaves.len() {
-        let before = verifier.count("fold position")? as usize;
+    for done in 1..leaves.len() {
+        // A dry run folds one leaf after the other.
+        let before = verifier.count("fold position", done as u32 + 1)? as usize;
         if before < pushed || before > leaves.len() {
             return Err(VerifyError::Tree);
         }

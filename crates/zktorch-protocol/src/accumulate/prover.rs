@@ -7,6 +7,7 @@ use crate::decider;
 use crate::opening::{OpenClaim, prover::commit_to};
 use crate::party::{Party, Prover, message_table, random_scalar};
 use crate::pcs::Srs;
+use crate::proof::Phase;
 use crate::transcript::Transcript;
 use ark_ff::{AdditiveGroup, Field};
 use rand_core::{CryptoRng, RngCore};
@@ -173,17 +174,23 @@ impl Accumulator {
     pub fn decide(self, srs: &Srs, h: G1Affine, rng: impl CryptoRng) -> Vec<u8> {
         let table = message_table(srs, h);
         let mut party = Prover::new(Transcript::new(), &table, rng);
-        self.decide_with(&mut party, srs, h, &mut || ());
+        self.decide_with(&mut party, srs, h, &mut |_| {});
         party.proof
     }
 
     /// [`Accumulator::decide`] with a party of the caller, whose proof it replaces.
-    pub(crate) fn decide_with<R: RngCore + CryptoRng>(self, party: &mut Prover<'_, R>, srs: &Srs, h: G1Affine, opening: &mut dyn FnMut()) {
+    pub(crate) fn decide_with<R: RngCore + CryptoRng>(
+        self,
+        party: &mut Prover<'_, R>,
+        srs: &Srs,
+        h: G1Affine,
+        phase: &mut dyn FnMut(Phase),
+    ) {
         party.restart(super::decider_transcript(&self.digest));
         party.proof = self.messages();
         let total = Total { digest: self.digest, form: self.form, slack: self.slack, claim: self.claim, ..Total::default() };
         let secrets = decider::Secrets { srs, h, wires: &self.wires, blinders: &self.blinders, error: self.error };
-        decider::decide(party, total, None, Some(secrets), opening).expect("a prover reads nothing");
+        decider::decide(party, total, None, Some(secrets), phase).expect("a prover reads nothing");
     }
 
     /// The public part: the messages of the leaves and the folds, as they stand in a proof.
