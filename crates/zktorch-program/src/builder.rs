@@ -281,7 +281,7 @@ impl Builder {
         let cells: usize = self.regions.iter().map(|r| r.len).sum();
         let padded = |m: &Matrix| m.shape.iter().map(|s| s.next_power_of_two()).product::<usize>();
         let parameters = self.parameters.heap.len() + self.matrices.iter().map(padded).sum::<usize>();
-        let row_bits = row_bits.unwrap_or_else(|| default_row_bits(cells + parameters));
+        let row_bits = row_bits.unwrap_or_else(|| default_row_bits(cells, parameters));
         let row = 1usize << row_bits;
         let (mut own, shared): (Vec<usize>, Vec<usize>) = (0..self.regions.len()).partition(|&i| self.regions[i].own_rows);
         own.sort_by_key(|&i| std::cmp::Reverse(self.regions[i].len));
@@ -313,9 +313,9 @@ fn declared_bounds(values: impl Iterator<Item = i64>) -> (i64, i64) {
     (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)
 }
 
-/// Balances the row commitments (`cells / row`: 32 bytes each in the proof or in the key, and a group operation for the verifier) against the
-/// opening (a few group operations per row cell). `cells` counts heap and parameters.
-fn default_row_bits(cells: usize) -> u32 {
-    let bits = usize::BITS - cells.max(1).leading_zeros();
-    (bits / 2 + 1).clamp(8, 20)
+/// Balances row commitments (32 bytes each in the proof or in the key, and a group operation for the verifier) against the opening, which costs the prover a few group operations
+/// per cell of a row and the proof 64 bytes per doubling. Rows of the heap count more: they are in every proof.
+fn default_row_bits(heap: usize, parameters: usize) -> u32 {
+    let bits = |cells: usize| usize::BITS - cells.max(1).leading_zeros();
+    ((bits(heap) + 5) / 2).max(bits(heap + parameters) / 2 + 1).clamp(8, 20)
 }

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use zktorch_algebra::Fr;
 
 /// Number of wires in one committed row: messages are padded to whole rows.
-pub const ROW: usize = 8;
+pub const ROW: usize = 32;
 /// log2 of [`ROW`].
-pub const ROW_BITS: usize = 3;
+pub const ROW_BITS: usize = 5;
 
 /// Index of a hidden value: `row · ROW + position`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

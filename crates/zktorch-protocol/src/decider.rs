@@ -18,7 +18,7 @@
 //!
 //! # Cost and soundness
 //! Work of the size of the circuit (some ten thousand field elements). Error `2/|F|` for `ρ` (the form is of degree 2 in the wires), `3 log(rows)/|F|` for the
-//! sumcheck, `3/|F|` for `s`. Zero knowledge: `ŵ` is uniformly random, because `w'` is, and everything in the clear up to step 5 is a function of it; the random
+//! sumcheck, `log(ROW)/|F|` for `s`. Zero knowledge: `ŵ` is uniformly random, because `w'` is, and everything in the clear up to step 5 is a function of it; the random
 //! row of step 1 makes `Σ_i eq(r, i) w_i`, which steps 6 and the opening show parts of, uniformly random too.
 //!
 //! # Departures

@@ -23,7 +23,7 @@ use crate::circuit::{Lc, Product, ROW, Wire};
 use crate::claims::{Claim, Resolved, Weight, index_bits, resolve, weighted_sum};
 use crate::error::VerifyError;
 use crate::party::Party;
-use crate::sumcheck::hidden_sumcheck;
+use crate::sumcheck::{Weights, hidden_sumcheck};
 use crate::witness::Witness;
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{
@@ -184,6 +184,9 @@ impl Slots {
     }
 }
 
+/// Last variables that share messages. There are up to four tables for every term: from `2^6` entries on each.
+const LATE: usize = 6;
+
 /// Proves that all identities of the program hold; leaves claims on committed vectors. `witness` is present at the prover only.
 pub fn identity_argument<P: Party>(
     party: &mut P,
@@ -218,7 +221,8 @@ pub fn identity_argument<P: Party>(
     let rounds = plan.multis.iter().map(Multi::vars).max().unwrap_or(0);
     let degree = plan.multis.iter().map(|m| m.factors.len() + usize::from(m.has_eq())).max().unwrap_or(2);
     let mut state = prover::state(&plan, witness, rounds, degree);
-    let (point, end) = hidden_sumcheck(party, "identity sumcheck", rest.scaled(-Fr::ONE), rounds, degree, state.as_mut())?;
+    let (point, end) =
+        hidden_sumcheck(party, "identity sumcheck", rest.scaled(-Fr::ONE), Weights::Sum, rounds, degree, LATE, state.as_mut())?;
 
     // The factors at the end of the sumcheck.
     let slots = Slots::new(&plan);

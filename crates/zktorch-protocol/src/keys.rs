@@ -5,6 +5,7 @@ use crate::claims::index_bits;
 use crate::error::VerifyError;
 use crate::pcs;
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 use zktorch_algebra::{Fr, G1_BYTES, G1Affine, g1_each_from_bytes, g1_to_bytes};
 use zktorch_program::Program;
 
@@ -13,13 +14,15 @@ use zktorch_program::Program;
 #[derive(Clone, Debug)]
 pub struct VerifyingKey {
     /// What is proved.
-    pub program: Program,
+    pub(crate) program: Program,
     /// Row commitments of the parameter heap.
-    pub params_rows: Vec<G1Affine>,
+    pub(crate) params_rows: Vec<G1Affine>,
     /// Row commitments of each matrix.
-    pub matrix_rows: Vec<Vec<G1Affine>>,
+    pub(crate) matrix_rows: Vec<Vec<G1Affine>>,
     /// The reference string's verifier part.
-    pub pcs: pcs::VerifierKey,
+    pub(crate) pcs: pcs::VerifierKey,
+    /// The digest, once it is known: nothing above changes after the key is made.
+    digest: OnceLock<[u8; 32]>,
 }
 
 /// Encoding of a verifying key.
@@ -32,6 +35,26 @@ struct Encoded {
 }
 
 impl VerifyingKey {
+    /// A key that is not validated.
+    pub(crate) fn new(
+        program: Program,
+        params_rows: Vec<G1Affine>,
+        matrix_rows: Vec<Vec<G1Affine>>,
+        pcs: pcs::VerifierKey,
+    ) -> VerifyingKey {
+        VerifyingKey { program, params_rows, matrix_rows, pcs, digest: OnceLock::new() }
+    }
+
+    /// What is proved.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// `H`, the generator that hides.
+    pub fn hiding_generator(&self) -> G1Affine {
+        self.pcs.h
+    }
+
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
         let rows = |rows: &[G1Affine]| rows.iter().map(g1_to_bytes).collect();
@@ -51,12 +74,9 @@ impl VerifyingKey {
         let rows = |rows: &[[u8; G1_BYTES]]| {
             g1_each_from_bytes(rows).into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| bad("a commitment is no canonical curve point"))
         };
-        let key = VerifyingKey {
-            params_rows: rows(&encoded.params_rows)?,
-            matrix_rows: encoded.matrix_rows.iter().map(|r| rows(r)).collect::<Result<_, _>>()?,
-            pcs: pcs::VerifierKey::decode(&encoded.pcs).map_err(|e| VerifyError::Key(e.to_string()))?,
-            program: encoded.program,
-        };
+        let matrix_rows = encoded.matrix_rows.iter().map(|r| rows(r)).collect::<Result<_, _>>()?;
+        let pcs = pcs::VerifierKey::decode(&encoded.pcs).map_err(|e| VerifyError::Key(e.to_string()))?;
+        let key = VerifyingKey::new(encoded.program, rows(&encoded.params_rows)?, matrix_rows, pcs);
         if key.encode() != bytes {
             return Err(bad("its encoding is not canonical"));
         }
@@ -73,9 +93,9 @@ impl VerifyingKey {
         Ok(key)
     }
 
-    /// The key's digest: the identity of the committed model.
+    /// The key's digest: the identity of the committed model. Encodes the key the first time.
     pub fn digest(&self) -> [u8; 32] {
-        *blake3::hash(&self.encode()).as_bytes()
+        *self.digest.get_or_init(|| *blake3::hash(&self.encode()).as_bytes())
     }
 }
 
@@ -214,7 +234,7 @@ mod setup {
             matrix_rows.push(blinded(rows, pcs.h, &blinders));
             matrix_blinders.push(blinders);
         }
-        let key = VerifyingKey { program: program.clone(), params_rows, matrix_rows, pcs };
+        let key = VerifyingKey::new(program.clone(), params_rows, matrix_rows, pcs);
         let proving = ProvingKey { key_digest: key.digest(), srs, params_blinders, matrix_blinders };
         Ok((proving, key))
     }

@@ -31,7 +31,7 @@ use crate::party::Party;
 use crate::pcs;
 use crate::proof::Phase;
 use crate::reduce::PointClaim;
-use crate::sumcheck::hidden_sumcheck;
+use crate::sumcheck::{Weights, hidden_sumcheck, messages};
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{
     Fr, G1Affine,
@@ -102,6 +102,9 @@ pub struct OpeningSecrets<'a> {
 /// Number of rows of random wires that [`crate::decider`] adds.
 pub(crate) const MASK_ROWS: usize = 1;
 
+/// Last variables that share messages in the sumcheck over the rows. There is a pair of tables for every vector: from `2^9` entries on each.
+const LATE: usize = 9;
+
 /// Steps 1 to 5.
 pub fn open_rows<P: Party>(
     party: &mut P,
@@ -121,7 +124,7 @@ pub fn open_rows<P: Party>(
     let rounds = claims.iter().map(|(c, _, hi)| c.point.len() - hi).max().unwrap_or(0);
 
     // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random.
-    let rows = party.circuit().rows + rounds + (claims.len() + 1).div_ceil(ROW) + MASK_ROWS;
+    let rows = party.circuit().rows + messages(rounds, 2, LATE) + (claims.len() + 1).div_ceil(ROW) + MASK_ROWS;
     let mask_bits = rounds.max((rows * ROW).next_power_of_two().trailing_zeros() as usize);
     let mut mask = party.random((1 << mask_bits) + 1);
     let mask_blinder = mask.pop().unwrap_or_default();
@@ -136,7 +139,7 @@ pub fn open_rows<P: Party>(
     }
     let combined = prover::combine(&claims, secrets);
     let mut state = prover::state(&claims, &combined, sigma, rounds, secrets.is_some());
-    let (point, end) = hidden_sumcheck(party, "row sumcheck", total, rounds, 2, state.as_mut())?;
+    let (point, end) = hidden_sumcheck(party, "row sumcheck", total, Weights::Sum, rounds, 2, LATE, state.as_mut())?;
     let wires = party.hidden("row evaluations", claims.len() + 1, || prover::finals(claims.len(), state.as_ref(), &mask, &point))?;
     drop(state);
 

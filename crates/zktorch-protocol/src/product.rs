@@ -1,6 +1,7 @@
 //! The prover of a batch of sums of products: `Σ_t c_t · Σ_x Π_f T_{t,f}(x)`, for terms over different numbers of variables.
 
 use crate::claims::Claim;
+use crate::joint;
 use crate::streamed::Streamed;
 use crate::sumcheck::{RoundProver, interpolate};
 use ark_ff::{AdditiveGroup, Field};
@@ -182,6 +183,54 @@ impl RoundProver for Batch<'_> {
         coeffs
     }
 
+    fn joint(&mut self, variables: usize) -> Vec<Fr> {
+        let left = self.rounds - self.round;
+        let (join, points) = (self.join, self.degree + 1);
+        let half = Fr::from(2u64).inverse().expect("2 is invertible");
+        let parts: Vec<Vec<Fr>> = self
+            .terms
+            .par_iter_mut()
+            .map(|s| {
+                if let Factors::Streamed(streamed, _) = &s.term.factors
+                    && s.vars > left - variables
+                {
+                    s.term.factors = Factors::Tables(streamed.tables().into());
+                }
+                // The first of the variables come before the term's own.
+                let before = left.saturating_sub(s.vars).min(variables);
+                let (own, degree) = match &s.term.factors {
+                    Factors::Tables(tables) if before < variables => (joint::product(tables, variables - before), tables.len()),
+                    _ => (vec![s.sum], 0),
+                };
+                let line: &[Fr] = match join {
+                    Join::Constant => &[half],
+                    Join::Padded => &[Fr::ONE, -Fr::ONE.double(), Fr::ONE],
+                };
+                let mut out = vec![Fr::ZERO; points.pow(variables as u32)];
+                for (k, c) in own.iter().enumerate() {
+                    // Exponents of its own variables, in the larger grid.
+                    let at: usize = (before..variables)
+                        .scan(k, |k, i| Some((std::mem::replace(k, *k / (degree + 1)) % (degree + 1)) * points.pow(i as u32)))
+                        .sum();
+                    let mut grid = vec![(at, s.term.coeff * c)];
+                    for i in 0..before {
+                        let step = points.pow(i as u32);
+                        grid = grid.iter().flat_map(|(at, c)| line.iter().enumerate().map(move |(e, l)| (at + e * step, *c * l))).collect();
+                    }
+                    grid.into_iter().for_each(|(at, c)| out[at] += c);
+                }
+                out
+            })
+            .collect();
+        parts
+            .into_iter()
+            .reduce(|mut a, b| {
+                a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+                a
+            })
+            .unwrap_or_else(|| vec![Fr::ZERO; points.pow(variables as u32)])
+    }
+
     fn bind(&mut self, r: Fr) {
         let left = self.rounds - self.round;
         let half = Fr::from(2u64).inverse().expect("2 is invertible");
@@ -236,6 +285,26 @@ mod tests {
         (claim, point)
     }
 
+    /// The same in messages about several variables.
+    fn run_jointly(batch: &mut Batch<'_>, mut claim: Fr, variables: usize) -> (Fr, Vec<Fr>) {
+        let mut point = Vec::new();
+        let half = Fr::from(2u64).inverse().unwrap();
+        let fold = |c: &[Fr], degree: usize, one: &dyn Fn(&[Fr], usize) -> Fr, n: usize| {
+            (0..n).fold(c.to_vec(), |c, i| c.chunks(degree + 1).map(|line| one(line, i)).collect())[0]
+        };
+        while point.len() < batch.rounds {
+            let n = variables.min(batch.rounds - point.len());
+            let c = batch.joint(n);
+            let mean = |line: &[Fr], _: usize| line[0] + half * line[1..].iter().sum::<Fr>();
+            assert_eq!(fold(&c, batch.degree, &mean, n), claim * half.pow([n as u64]), "the message fits the claim");
+            let r: Vec<Fr> = (0..n).map(|i| hash_to_fr(&((point.len() + i) as u64).to_le_bytes())).collect();
+            claim = fold(&c, batch.degree, &|line, i| line.iter().rev().fold(Fr::ZERO, |sum, c| sum * r[i] + c), n);
+            batch.bind_all(&r);
+            point.extend(r);
+        }
+        (claim, point)
+    }
+
     #[test]
     fn streamed_terms_and_tables_give_the_same_sumcheck() {
         let mut rng = Rng(3);
@@ -263,8 +332,14 @@ mod tests {
                     let mut a = Batch::new(term(Factors::streamed(&cells, &claims, n)), rounds, 2, Join::Constant);
                     let mut b = Batch::new(term(Factors::Tables(vec![padded.clone(), weights.clone()])), rounds, 2, Join::Constant);
                     let claim = claim * Fr::from(4u64);
-                    assert_eq!(run(&mut a, claim), run(&mut b, claim));
+                    let end = run(&mut a, claim);
+                    assert_eq!(end, run(&mut b, claim));
                     assert_eq!(a.finals(0), b.finals(0));
+                    for variables in 1..=4 {
+                        let mut c = Batch::new(term(Factors::streamed(&cells, &claims, n)), rounds, 2, Join::Constant);
+                        assert_eq!(run_jointly(&mut c, claim, variables), end);
+                        assert_eq!(c.finals(0), a.finals(0));
+                    }
                 }
             }
         }
@@ -277,11 +352,13 @@ mod tests {
         let long = dot(&a, &b);
         let k = Fr::from(5u64);
         for join in [Join::Constant, Join::Padded] {
-            let terms = vec![
-                Term { coeff: Fr::ONE, factors: Factors::Tables(vec![a.clone(), b.clone()]) },
-                Term { coeff: k, factors: Factors::Tables(vec![c.clone(), c.clone()]) },
-            ];
-            let mut batch = Batch::new(terms, 3, 2, join);
+            let terms = || {
+                vec![
+                    Term { coeff: Fr::ONE, factors: Factors::Tables(vec![a.clone(), b.clone()]) },
+                    Term { coeff: k, factors: Factors::Tables(vec![c.clone(), c.clone()]) },
+                ]
+            };
+            let mut batch = Batch::new(terms(), 3, 2, join);
             let (end, point) = run(&mut batch, long + k * short);
             let scale = match join {
                 Join::Constant => Fr::from(4u64).inverse().expect("4 is invertible"),
@@ -289,6 +366,10 @@ mod tests {
             };
             let value = |t: usize| batch.finals(t).into_iter().product::<Fr>();
             assert_eq!(end, value(0) + k * scale * value(1));
+            for variables in 1..=3 {
+                let mut batch = Batch::new(terms(), 3, 2, join);
+                assert_eq!(run_jointly(&mut batch, long + k * short, variables), (end, point.clone()));
+            }
         }
     }
 }

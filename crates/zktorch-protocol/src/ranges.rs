@@ -67,12 +67,7 @@ fn bound(b: &mut Builder, name: &str, view: View, lo: i64, hi: i64) {
 /// The key of the range statement: another program over the same commitments.
 fn range_key(key: &VerifyingKey) -> (VerifyingKey, Built) {
     let built = range_program(&key.program);
-    let key = VerifyingKey {
-        program: built.program.clone(),
-        params_rows: key.params_rows.clone(),
-        matrix_rows: key.matrix_rows.clone(),
-        pcs: key.pcs,
-    };
+    let key = VerifyingKey::new(built.program.clone(), key.params_rows.clone(), key.matrix_rows.clone(), key.pcs);
     (key, built)
 }
 

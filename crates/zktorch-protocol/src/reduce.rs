@@ -19,7 +19,7 @@ use crate::circuit::Lc;
 use crate::claims::{Claim, Vector, Weight, index_bits};
 use crate::error::VerifyError;
 use crate::party::Party;
-use crate::sumcheck::hidden_sumcheck;
+use crate::sumcheck::{Weights, hidden_sumcheck};
 use crate::witness::Witness;
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::Fr;
@@ -35,6 +35,9 @@ pub struct PointClaim {
     /// The value.
     pub value: Lc,
 }
+
+/// Last variables that share messages: from tables of `2^12` entries on.
+const LATE: usize = 12;
 
 /// Reduces `claims`. `witness` is present at the prover only.
 pub fn reduce_claims<P: Party>(
@@ -75,7 +78,7 @@ pub fn reduce_claims<P: Party>(
     }
     let rounds = groups.iter().map(|g| g.bits).max().unwrap_or(0);
     let mut state = prover::state(&groups, witness, rounds);
-    let (point, end) = hidden_sumcheck(party, "claim sumcheck", total, rounds, 2, state.as_mut())?;
+    let (point, end) = hidden_sumcheck(party, "claim sumcheck", total, Weights::Sum, rounds, 2, LATE, state.as_mut())?;
     let wires = party.hidden("heap evaluations", groups.len(), || prover::finals(groups.len(), state.as_ref()))?;
     drop(state);
     let half = Fr::from(2u64).inverse().unwrap_or_default();

@@ -123,15 +123,22 @@ impl<'a> Streamed<'a> {
 
     /// The integers and the weights as tables over the variables that are not bound.
     pub fn tables(&self) -> [Vec<Fr>; 2] {
-        let (eq, used, block) = (eq_table(&self.bound), self.used(), self.block);
-        let rows = |a: usize| self.cells.get(a * block..).unwrap_or_default();
-        let cells = combine_rows(rows, &eq[..used], block);
-        let mut weights = table::zeros(block);
+        let (eq, used, block, side) = (eq_table(&self.bound), self.used(), self.block, self.side());
+        // Blocks that differ in bound variables only are combined.
+        let mut cells = Vec::new();
+        for c in 0..side {
+            let own = used.saturating_sub(c).div_ceil(side);
+            let rows = |a: usize| self.cells.get((a * side + c) * block..).unwrap_or_default();
+            let combined = if own > 0 { combine_rows(rows, &eq[..own], block) } else { vec![Fr::ZERO; block] };
+            cells = if side == 1 { combined } else { [cells, combined].concat() };
+        }
+        let mut weights = table::zeros(side * block);
         weights.par_chunks_mut(self.slice).with_max_len(UNEVEN).enumerate().for_each(|(i, out)| {
             // Pages that are read before they are written would be set up twice.
             out.fill(Fr::ZERO);
-            for (b, e) in eq.iter().enumerate().take(used) {
-                self.kernel.add_to(*e, b * block + i * self.slice, out);
+            let (c, first) = (i * self.slice / block, i * self.slice % block);
+            for (a, e) in eq.iter().enumerate().filter(|(a, _)| a * side + c < used) {
+                self.kernel.add_to(*e, (a * side + c) * block + first, out);
             }
         });
         [cells, weights]

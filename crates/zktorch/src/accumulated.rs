@@ -53,7 +53,8 @@ pub(crate) fn fold_with(
             return Err(Error::Mismatch(format!("no proof has more than {MAX_LAYOUTS} different layouts of batches")));
         }
     }
-    let accumulator = protocol::Accumulator::fold(left.accumulator, right.accumulator, &key.key.srs, key.verifying_key().key.pcs.h, rng);
+    let accumulator =
+        protocol::Accumulator::fold(left.accumulator, right.accumulator, &key.key.srs, key.verifying_key().key.hiding_generator(), rng);
     Ok(Accumulated { model: key.model_id(), runs, accumulator })
 }
 
@@ -92,7 +93,7 @@ impl Accumulated {
     /// A key of another model.
     pub fn decide(self, key: &ProvingKey) -> Result<Proof, Error> {
         self.belongs_to(key)?;
-        let proof = self.accumulator.decide(&key.key.srs, key.verifying_key().key.pcs.h, random::secret_rng());
+        let proof = self.accumulator.decide(&key.key.srs, key.verifying_key().key.hiding_generator(), random::secret_rng());
         Ok(Proof::new(self.model, self.runs, proof))
     }
 

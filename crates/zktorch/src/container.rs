@@ -73,7 +73,8 @@ impl Kind {
     /// Version that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            Kind::Model | Kind::Proof | Kind::RangeProof => 2,
+            Kind::Proof | Kind::RangeProof => 3,
+            Kind::Model | Kind::Accumulator => 2,
             _ => 1,
         }
     }

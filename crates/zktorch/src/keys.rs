@@ -124,7 +124,7 @@ pub struct VerifyingKey {
 
 impl VerifyingKey {
     pub(crate) fn new(key: protocol::VerifyingKey, info: ModelInfo) -> Result<VerifyingKey, String> {
-        info.check(&key.program)?;
+        info.check(key.program())?;
         let metadata = postcard::to_allocvec(&info).map_err(|e| e.to_string())?;
         let id = ModelId::new(&key.digest(), &metadata);
         let payload = postcard::to_allocvec(&VerifyingFile { info: info.clone(), key: key.encode() }).map_err(|e| e.to_string())?;
@@ -174,12 +174,12 @@ impl VerifyingKey {
     /// # Errors
     /// Never in practice: a key that was read has a program with proofs.
     pub fn proof_parts(&self) -> Result<Vec<(&'static str, usize)>, Error> {
-        Ok(protocol::proof_shape(&self.key.program).map_err(Error::Program)?.parts)
+        Ok(protocol::proof_shape(self.key.program()).map_err(Error::Program)?.parts)
     }
 
     /// The program that proofs are about.
     pub fn program(&self) -> &zktorch_program::Program {
-        &self.key.program
+        self.key.program()
     }
 }
 

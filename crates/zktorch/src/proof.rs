@@ -157,7 +157,7 @@ pub(crate) fn parts(program: &Program, runs: &[Run], bytes: usize) -> Result<Vec
 /// What each leaf is about: run by run, segment by segment.
 pub(crate) fn statements<'a>(key: &'a VerifyingKey, runs: &'a [Run], parts: &'a [Parts]) -> Vec<protocol::Statement<'a>> {
     let of = |(run, parts): (&'a Run, &'a Parts)| {
-        (0..parts.len()).map(move |s| parts.statement(&key.key.program, s, key.model_id_bytes(), &run.publics))
+        (0..parts.len()).map(move |s| parts.statement(key.key.program(), s, key.model_id_bytes(), &run.publics))
     };
     runs.iter().zip(parts).flat_map(of).collect()
 }

@@ -6,12 +6,17 @@ use super::prover::Tree;
 use crate::circuit::{Lc, Product, ROW, Wire};
 use crate::error::VerifyError;
 use crate::party::Party;
-use crate::sumcheck::hidden_sumcheck;
+use crate::sumcheck::{Weights, hidden_sumcheck};
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{Fr, mle};
 
-/// Largest logarithm of the layer that is sent as a whole. Its `2^3` nodes take 4 rows of wires (see [`NODE`]); the three layers of sumchecks above it would take 6 and the root one. From `2^4` on nothing more is saved.
+/// Largest logarithm of the layer that is sent as a whole. Its `2^3` nodes fill a row of wires (see [`NODE`]). From `2^4` on nothing more is saved.
 const TOP_BITS: usize = 3;
+/// Variables of a layer that no sumcheck binds: the children of the `2^3` nodes that are left fill a row of wires. One node's children would take a row, too, and the sumcheck of
+/// three variables another.
+const TAIL_BITS: usize = 3;
+/// log2 of the nodes from which on variables share messages.
+pub(super) const LATE_BITS: usize = 12;
 
 /// What remains to be shown about the leaves.
 pub(super) struct LeafClaim {
@@ -38,7 +43,7 @@ pub(super) fn fractions_sum_to_zero<P: Party>(
     Ok(claim)
 }
 
-/// Values of a node that the top layer sends: numerator, denominator, its inverse, the quotient. Two nodes make a row.
+/// Values of a node: in the top layer its numerator, denominator, the denominator's inverse, the quotient; in others the numerators and the denominators of its two children.
 const NODE: usize = 4;
 const _: () = assert!(ROW.is_multiple_of(NODE));
 
@@ -68,23 +73,36 @@ fn top_layer<P: Party>(party: &mut P, top: usize, tree: Option<&mut Tree<'_>>) -
     Ok(LeafClaim { p: combine(|n| n[0]), q: combine(|n| n[1]), point })
 }
 
-/// From a claim on layer `layer` to one on the layer below.
+/// From a claim on layer `layer` to one on the layer below: a sumcheck over all but the first [`TAIL_BITS`] variables, then the nodes that are left.
 fn step<P: Party>(party: &mut P, layer: usize, claim: LeafClaim, tree: Option<&mut Tree<'_>>) -> Result<LeafClaim, VerifyError> {
     let lambda = party.challenge(b"lookup lambda");
     let mut combined = claim.p;
     combined.add_scaled(lambda, &claim.q);
     let mut state = tree.map(|t| t.layer_sumcheck(layer, &claim.point, lambda));
-    let (mut point, value) = hidden_sumcheck(party, "lookup round", combined, layer, 3, state.as_mut())?;
+    let tail = TAIL_BITS.min(layer);
+    let (high, low) = claim.point.split_at(tail);
     // Variables are bound from the least significant one on.
-    point.reverse();
-    let wires = party.hidden("lookup children", 4, || state.expect("the prover has a state").children().to_vec())?;
-    let &[p0, p1, q0, q1] = &wires[..] else { unreachable!("a message has the announced length") };
-    // eq(r, x) · ((p0 + λ q0) q1 + p1 q0) = value
-    let eq = mle::eq_eval(&claim.point, &point);
-    let product = |k: Fr, a: Wire, b: Wire| Product { coefficient: k * eq, a, b };
-    party.circuit().quadratic(value.scaled(-Fr::ONE), vec![product(Fr::ONE, p0, q1), product(lambda, q0, q1), product(Fr::ONE, p1, q0)]);
+    let weights: Vec<Fr> = low.iter().rev().copied().collect();
+    let late = LATE_BITS - TAIL_BITS;
+    let (mut bound, value) = hidden_sumcheck(party, "lookup round", combined, Weights::Eq(&weights), low.len(), 2, late, state.as_mut())?;
+    bound.reverse();
+    let wires = party.hidden("lookup nodes", NODE << tail, || state.expect("the prover has a state").tail(tail))?;
+    let nodes = wires.as_chunks::<NODE>().0;
+    // Σ_x eq(r, x) ((p0 + λ q0) q1 + p1 q0)(x) = value over the nodes that are left
+    let mut products = Vec::with_capacity(3 * nodes.len());
+    for (&[p0, p1, q0, q1], &eq) in nodes.iter().zip(&mle::eq_table(high)) {
+        let product = |k: Fr, a: Wire, b: Wire| Product { coefficient: k * eq, a, b };
+        products.extend([product(Fr::ONE, p0, q1), product(lambda, q0, q1), product(Fr::ONE, p1, q0)]);
+    }
+    party.circuit().quadratic(value.scaled(-Fr::ONE), products);
+    let mut point = party.challenges(b"lookup nodes", tail);
     let mu = party.challenge(b"lookup mu");
-    let between = |low: Wire, high: Wire| Lc { terms: vec![(low, Fr::ONE - mu), (high, mu)], constant: Fr::ZERO };
+    let weights = mle::eq_table(&point);
+    let between = |low: fn(&[Wire; NODE]) -> Wire, high: fn(&[Wire; NODE]) -> Wire| {
+        let terms = nodes.iter().zip(&weights).flat_map(|(n, w)| [(low(n), *w * (Fr::ONE - mu)), (high(n), *w * mu)]);
+        Lc { terms: terms.collect(), constant: Fr::ZERO }
+    };
+    point.append(&mut bound);
     point.push(mu);
-    Ok(LeafClaim { point, p: between(p0, p1), q: between(q0, q1) })
+    Ok(LeafClaim { point, p: between(|n| n[0], |n| n[1]), q: between(|n| n[2], |n| n[3]) })
 }

@@ -15,16 +15,16 @@
 //! | 1 | | `r_inner` per table of rows: its content is read as one value `Σ_inner eq(r_inner, inner) · view[j, inner]`; then `α`, `β` | [`lookup_argument`] |
 //! | 2 | hidden `p_i, q_i, q_i^{-1}, p_i/q_i` for the 8 nodes of layer 3 | `q_i q_i^{-1} = 1`, quotients, their sum is 0; draws a point of the layer | `gkr` |
 //! | 3, per layer | | `λ` | `gkr` |
-//! | | hidden rounds for `Σ_x eq(r,x)((p_0 + λ q_0) q_1 + p_1 q_0)(x) = p̃(r) + λ q̃(r)` | round challenges | [`crate::sumcheck`] |
-//! | | hidden `p_0, p_1, q_0, q_1`, `(p_0 + λ q_0) q_1` | two products; `μ` joins the point: the claims on the next layer | `gkr` |
+//! | | hidden messages for `Σ_x eq(r,x)((p_0 + λ q_0) q_1 + p_1 q_0)(x) = p̃(r) + λ q̃(r)`, up to the last three variables | their challenges | [`crate::sumcheck`] |
+//! | | hidden `p_0, p_1, q_0, q_1` of the 8 nodes that are left | the sum over them, with 24 products; draws three coordinates and `μ`, which completes the point: the claims on the next layer | `gkr` |
 //! | 4 | hidden value of each committed column of each block of leaves | two linear constraints: the leaves' numerators and denominators; a [`Claim`] per column | `leaves` |
 //!
 //! The verifier evaluates ranges, function tables, constants and public tensors itself.
 //!
 //! # Cost and soundness
 //! With `2^N` leaves (sites and table rows, padded: see `layout`): prover about 10 field multiplications per leaf (2 for the tree, 2.5 in the
-//! sumcheck above the leaves, 5 in all others) and about two field elements of memory per leaf; proof `N²/2 + O(N)` rows of 32 bytes and a row
-//! per 8 columns of blocks; verifier circuit two constraints per layer. Leaves past the last block cost nothing.
+//! sumcheck above the leaves, 5 in all others) and about two field elements of memory per leaf; proof `N²/6 + O(N)` rows of 32 bytes, two thirds of a row more
+//! for each variable beyond 12 of a layer, and a row per 32 columns of blocks; verifier circuit one constraint per layer. Leaves past the last block cost nothing.
 //! `examples/lookup.rs` measures it.
 //!
 //! Error, over the challenges in the order in which they are drawn, `F` the scalar field:
@@ -32,7 +32,7 @@
 //!   over `F(β, r_inner)` (a pole at the site's fingerprint remains: 2022/1530, Lemma 5, which needs fewer than `|F|` sites); its numerator has
 //!   total degree at most `(K + inner variables) · 2^N` (Schwartz–Zippel).
 //! * `3/|F|` for the point of the top layer.
-//! * per layer of `2^k` nodes: `1/|F|` for `λ`, `3k/|F|` for the sumcheck, `1/|F|` for `μ` (2023/1284): below `(3N²/2 + 2N)/|F|` in all.
+//! * per layer of `2^k` nodes: `1/|F|` for `λ`, `2(k − 3)/|F|` for the sumcheck, `4/|F|` for the point of the nodes and `μ` (2023/1284): below `(N² + 5N)/|F|` in all.
 //!
 //! # Departures
 //! * All messages are hidden; the checks are constraints of the verifier circuit.
@@ -40,6 +40,7 @@
 //!   denominator zero.
 //! * Tables that no lookup uses have no leaves; their multiplicities are unconstrained, and nothing depends on them.
 //! * Tables with secret content are compressed by a random point rather than by powers of `β`: their columns become claims like all others.
+//! * A layer's sumcheck runs over `h = (p_0 + λ q_0) q_1 + p_1 q_0` alone, of degree 2: the factor `eq` is known (Gruen). It ends three variables early, with the nodes themselves.
 //! * Prover: variables are bound from the least significant one on, so that the unused tail of the leaves stays unused in every round; `eq` is
 //!   split (Gruen, ePrint 2024/108); numerators that are all 1 are never stored.
 

@@ -45,13 +45,16 @@ impl Tree<'_> {
 }
 
 impl LayerSumcheck {
-    pub fn children(self) -> [Fr; 4] {
+    pub fn tail(self, _: usize) -> Vec<Fr> {
         match self.0 {}
     }
 }
 
 impl RoundProver for LayerSumcheck {
     fn round(&mut self, _: Fr) -> Vec<Fr> {
+        match self.0 {}
+    }
+    fn joint(&mut self, _: usize) -> Vec<Fr> {
         match self.0 {}
     }
     fn bind(&mut self, _: Fr) {

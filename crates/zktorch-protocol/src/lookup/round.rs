@@ -7,8 +7,11 @@
 //! | above fractions | 1 | `p_0 + λ q_0, q_1` | `p_1, q_0` | one multiplication per node to set up |
 //! | above the leaves | `λ` | `p_0 + λ q_0, p_1 + λ q_1` | `p_0, −p_1` | where all numerators are 1, `b_0 b_1 = −1` in every round |
 //!
-//! Nodes come in chunks of a power of two; those past the last chunk are all `0/1` and stay so when variables are bound.
+//! Nodes come in chunks of a power of two; those past the last chunk are all `0/1` and stay so when variables are bound. Once few nodes are left they become four tables, and
+//! variables are bound several at a time.
 
+use super::gkr::LATE_BITS;
+use crate::joint;
 use crate::sumcheck::RoundProver;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
@@ -75,14 +78,10 @@ pub(super) struct LayerSumcheck {
     form: Form,
     lambda: Fr,
     lambda_inverse: Fr,
-    /// `Π eq(r_i, ρ_i)` over the bound variables.
-    scale: Fr,
-    /// The claim divided by `scale`; `None` before the first round.
-    claim: Option<Fr>,
     /// `κ h(0)` and the leading coefficient of `κ h` in the current round.
     ends: [Fr; 2],
-    /// Coefficients of `h`.
-    h: [Fr; 3],
+    /// `a_0, a_1, b_0, b_1` of all nodes up to the last in use, once there are at most `2^LATE_BITS` nodes.
+    late: Option<[Vec<Fr>; 4]>,
 }
 
 impl LayerSumcheck {
@@ -103,14 +102,38 @@ impl LayerSumcheck {
             form,
             lambda,
             lambda_inverse,
-            scale: Fr::ONE,
-            claim: None,
             ends: [Fr::ZERO; 2],
-            h: [Fr::ZERO; 3],
+            late: None,
         };
-        state.prepare_eq();
-        state.find_ends();
+        if state.point.len() <= LATE_BITS {
+            state.collect();
+        } else {
+            state.prepare_eq();
+            state.find_ends();
+        }
         state
+    }
+
+    /// Turns chunks into the tables of the last rounds.
+    fn collect(&mut self) {
+        let mut tables: [Vec<Fr>; 4] = Default::default();
+        for mut chunk in std::mem::take(&mut self.chunks) {
+            chunk.pad(chunk.a.len(), [[Fr::ZERO; 2], [Fr::ONE, -Fr::ONE]]);
+            for (a, b) in chunk.a.as_chunks::<2>().0.iter().zip(chunk.b.as_chunks::<2>().0) {
+                for (table, entry) in tables.iter_mut().zip(a.iter().chain(b)) {
+                    table.push(*entry);
+                }
+            }
+        }
+        self.late = Some(tables);
+    }
+
+    /// Adds nodes with children `0/1` up to a multiple of `2^bits`.
+    fn fill(&mut self, bits: usize) {
+        let [a, b] = self.form.empty(self.lambda);
+        for (table, empty) in self.late.iter_mut().flatten().zip(a.into_iter().chain(b)) {
+            table.resize(table.len().next_multiple_of(1 << bits), empty);
+        }
     }
 
     /// The `eq` tables for the current chunks.
@@ -166,15 +189,15 @@ impl LayerSumcheck {
         }
     }
 
-    /// `p_0, p_1, q_0, q_1` when every variable is bound.
-    pub fn children(mut self) -> [Fr; 4] {
-        let chunk = &mut self.chunks[0];
-        chunk.pad(2, [[Fr::ZERO; 2], [Fr::ONE, -Fr::ONE]]);
-        let ([a0, a1], [b0, b1]) = ([chunk.a[0], chunk.a[1]], [chunk.b[0], chunk.b[1]]);
-        match self.form {
-            Form::Fractions => [a0 - self.lambda * b1, b0, b1, a1],
-            Form::Leaves => [b0, -b1, (a0 - b0) * self.lambda_inverse, (a1 + b1) * self.lambda_inverse],
-        }
+    /// `p_0, p_1, q_0, q_1` of each of the `2^bits` nodes that are left.
+    pub fn tail(mut self, bits: usize) -> Vec<Fr> {
+        self.fill(bits);
+        let Some([a0, a1, b0, b1]) = &self.late else { return Vec::new() };
+        let node = |i: usize| match self.form {
+            Form::Fractions => [a0[i] - self.lambda * b1[i], b0[i], b1[i], a1[i]],
+            Form::Leaves => [b0[i], -b1[i], (a0[i] - b0[i]) * self.lambda_inverse, (a1[i] + b1[i]) * self.lambda_inverse],
+        };
+        (0..1usize << bits).flat_map(node).collect()
     }
 }
 
@@ -201,32 +224,49 @@ impl Chunk {
 }
 
 impl RoundProver for LayerSumcheck {
+    /// The coefficients of `h`.
     fn round(&mut self, claim: Fr) -> Vec<Fr> {
-        let claim = self.claim.unwrap_or(claim);
+        if self.late.is_some() {
+            return self.joint(1);
+        }
         let last = self.point.len() - 1;
         let x = self.point[last];
-        let zero = Fr::ONE - x;
         // claim = (1 − x) h(0) + x h(1)
         let [h0, h2] = match self.form {
             Form::Fractions => self.ends,
             Form::Leaves => self.ends.map(|e| e * self.lambda_inverse),
         };
-        let h1 = (claim - zero * h0) * self.inverses[last] - h0 - h2;
-        self.h = [h0, h1, h2];
-        let constant = self.scale * zero;
-        let slope = self.scale * (x - zero);
-        vec![constant * h0, constant * h1 + slope * h0, constant * h2 + slope * h1, slope * h2]
+        let h1 = (claim - (Fr::ONE - x) * h0) * self.inverses[last] - h0 - h2;
+        vec![h0, h1, h2]
+    }
+
+    fn joint(&mut self, variables: usize) -> Vec<Fr> {
+        self.fill(variables);
+        let Some(tables) = &self.late else { return Vec::new() };
+        // Nodes past the tables are all alike: they add to the constant coefficient only, which is not sent.
+        let mut eq = mle::eq_table(&self.point[..self.point.len() - variables]);
+        eq.truncate(tables[0].len() >> variables);
+        let mut coefficients = joint::weighted(tables.each_ref().map(|t| &t[..]), &eq, variables);
+        if let Form::Leaves = self.form {
+            coefficients.iter_mut().for_each(|c| *c *= self.lambda_inverse);
+        }
+        coefficients
     }
 
     fn bind(&mut self, r: Fr) {
-        let Some(x) = self.point.pop() else {
+        if self.late.is_some() {
+            return self.bind_all(&[r]);
+        }
+        if self.point.pop().is_none() {
             return;
-        };
-        self.claim = Some((self.h[2] * r + self.h[1]) * r + self.h[0]);
-        self.scale *= (x * r).double() - x - r + Fr::ONE;
+        }
         self.bits -= 1;
-        if self.bits == SMALL_BITS && self.point.len() > self.bits {
+        let collect = self.point.len() <= LATE_BITS;
+        if collect || (self.bits == SMALL_BITS && self.point.len() > self.bits) {
             self.chunks.par_iter_mut().for_each(|c| c.bind(r));
+            if collect {
+                return self.collect();
+            }
             self.regroup();
             self.find_ends();
             return;
@@ -238,5 +278,15 @@ impl RoundProver for LayerSumcheck {
         });
         self.ends = ends.reduce(|| [Fr::ZERO; 2], add);
         self.ends[0] += self.past;
+    }
+
+    fn bind_all(&mut self, challenges: &[Fr]) {
+        let Some(tables) = &mut self.late else {
+            return challenges.iter().for_each(|r| self.bind(*r));
+        };
+        for table in tables.iter_mut() {
+            *table = joint::bind_low(table, challenges);
+        }
+        self.point.truncate(self.point.len() - challenges.len());
     }
 }
