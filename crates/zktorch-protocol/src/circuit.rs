@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn the_combined_form_is_the_weighted_sum_of_the_constraints() {
         let mut c = Circuit::default();
-        let wires: Vec<Fr> = (0..16u64).map(|i| Fr::from(i * i + 3)).collect();
-        let w = c.allocate(11);
+        let wires: Vec<Fr> = (0..2 * ROW as u64).map(|i| Fr::from(i * i + 3)).collect();
+        let w = c.allocate(ROW + 3);
         let mut lc = Lc::wire(w[10]);
         lc.add_wire(Fr::from(5u64), w[2]);
         lc.constant = Fr::from(7u64);

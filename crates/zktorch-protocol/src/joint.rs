@@ -63,7 +63,7 @@ pub(crate) fn product(tables: &[Vec<Fr>], variables: usize) -> Vec<Fr> {
     let points = tables.len() + 1;
     let rest = tables.first().map_or(1, Vec::len) >> variables;
     // The first variable is the top bit of a table's index and the lowest of a grid's.
-    let place = |corner: usize| corner.reverse_bits() >> (usize::BITS as usize - variables);
+    let place = |corner: usize| corner.reverse_bits().checked_shr(usize::BITS - variables as u32).unwrap_or(0);
     let corners = |table: &[Fr], y: usize| (0..1usize << variables).map(|c| table[place(c) * rest + y]).collect();
     let sums = (0..rest).into_par_iter().with_min_len(GROUPS).fold(
         || vec![Fr::ZERO; points.pow(variables as u32)],

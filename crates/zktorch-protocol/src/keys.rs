@@ -215,7 +215,7 @@ mod setup {
         zktorch_program::audit(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         crate::limits::check(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         check(program, parameters)?;
-        let needed = crate::proof::required_srs_size(program).map_err(|e| SetupError::Audit(e.to_string()))?;
+        let needed = crate::shape::required_srs_size(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         if srs.g1.len() < needed {
             return Err(SetupError::ReferenceString { got: srs.g1.len(), needed });
         }

@@ -28,6 +28,7 @@ mod product;
 mod proof;
 mod ranges;
 pub mod reduce;
+mod shape;
 #[cfg(feature = "prover")]
 mod streamed;
 pub mod sumcheck;
@@ -46,11 +47,10 @@ pub use keys::{ProvingKey, SetupError, VerifyingKey, matrix_bits, setup};
 pub use keys::{ProvingKey, VerifyingKey, matrix_bits};
 #[cfg(feature = "prover")]
 pub use proof::{Blinding, ProveError, accumulate, check_accumulator, check_leaf, prove};
-pub use proof::{
-    Import, Phase, ProofShape, Statement, Verified, proof_shape, required_srs_size, shape_of, verify, verify_all, verify_phases,
-};
+pub use proof::{Import, Phase, Statement, Verified, verify, verify_all, verify_phases};
 #[cfg(feature = "prover")]
 pub use ranges::{RangeError, prove_ranges};
 pub use ranges::{range_program, verify_ranges};
+pub use shape::{ProofShape, proof_shape, required_srs_size, shape_of};
 pub use transcript::Transcript;
 pub use witness::Witness;

@@ -241,47 +241,6 @@ pub(crate) fn read_decider<P: Party>(
     decide(party, total, key.map(|k| &k.pcs), None, phase)
 }
 
-/// What a program's proofs look like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProofShape {
-    /// Length of the proof in bytes, without the statement.
-    pub bytes: usize,
-    /// What makes it up: each kind of message and the bytes of all messages of this kind, in the order of the protocol.
-    pub parts: Vec<(&'static str, usize)>,
-    /// Powers of τ that proving needs.
-    pub srs_size: usize,
-    /// Committed rows of hidden messages.
-    pub hidden_rows: usize,
-}
-
-/// Length of a proof, size of the reference string and of the verifier circuit, from the program alone.
-pub fn proof_shape(program: &Program) -> Result<ProofShape, VerifyError> {
-    let publics: Vec<Vec<i64>> = program.publics.iter().map(|p| vec![0; p.shape.iter().product()]).collect();
-    shape_of(&[Statement { program, label: &[], context: &[], publics: &publics, imports: &[] }])
-}
-
-/// [`proof_shape`] of a proof of several statements.
-pub fn shape_of(statements: &[Statement<'_>]) -> Result<ProofShape, VerifyError> {
-    let mut party = Verifier::dry();
-    let leaves = read_leaves(&mut party, &[0; 32], statements, None, &mut |_| {})?.0;
-    let row_bits = statements.iter().map(|s| s.program.row_bits as usize).max().unwrap_or(0);
-    let total = replay(&mut party, leaves)?;
-    let hidden_rows = total.form.rows();
-    let bits = read_decider(&mut party, total, None, &mut |_| {})?;
-    let parts = party.dry_parts().to_vec();
-    let bytes = parts.iter().map(|(_, bytes)| bytes).sum();
-    Ok(ProofShape { bytes, parts, srs_size: 1 << bits.max(row_bits), hidden_rows })
-}
-
-/// Number of powers of τ that a program needs, the proof about its parameters included. Batches of inferences have a few more rounds than one: there is room for twice as many
-/// hidden messages.
-pub fn required_srs_size(program: &Program) -> Result<usize, VerifyError> {
-    let ranges = proof_shape(&crate::ranges::range_program(program).program)?;
-    let own = proof_shape(program)?;
-    let roomy = (2 * (own.hidden_rows + 1) * crate::circuit::ROW).next_power_of_two();
-    Ok(own.srs_size.max(ranges.srs_size).max(roomy))
-}
-
 /// What a verified proof shows. Dropping it is accepting a statement that nobody looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]

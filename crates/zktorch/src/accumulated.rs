@@ -104,7 +104,7 @@ impl Accumulated {
     pub fn check(&self, key: &ProvingKey) -> Result<(), Error> {
         self.belongs_to(key)?;
         let verifying = key.verifying_key();
-        let parts = crate::proof::parts(&verifying.key.program, &self.runs, self.accumulator.messages().len())
+        let parts = crate::proof::parts(verifying.key.program(), &self.runs, self.accumulator.messages().len())
             .map_err(|e| Error::Accumulator(e.into()))?;
         let statements = crate::proof::statements(verifying, &self.runs, &parts);
         protocol::check_accumulator(&key.key, &verifying.key, &statements, &self.accumulator).map_err(Error::Accumulator)
