@@ -4,8 +4,9 @@
 //! `ai.onnx` are accepted, and operators of `ai.onnx.ml` (linear models, trees, support vector machines); see [`supported_operators`]. Anything unknown – an operator, an
 //! attribute, a value of an attribute – is an error that lists all such places, never ignored.
 //!
-//! Element types are widened: all integers become `i64` and all floats `f32`. Dropout and conversions between widths therefore
-//! disappear, and wrap-around or rounding to a narrower type is not reproduced.
+//! Element types are widened: all integers become `i64` and all floats `f32`. Dropout and conversions between widths of floats therefore
+//! disappear, and rounding to a narrower type is not reproduced. A conversion of integers to 16 bits or fewer keeps the bits that fit; other
+//! wrap-around is not reproduced.
 //!
 //! Quantised operators keep their integers: `QuantizeLinear`, `QLinearConv` and the like round halves to even and saturate as ONNX
 //! Runtime does, and a `QuantizeLinear` behind dequantised operands becomes the integer operator that ONNX Runtime makes of it

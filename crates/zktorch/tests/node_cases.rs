@@ -94,6 +94,14 @@ fn cases() -> Vec<Case> {
             1,
             f(&[3], &[2.5, 2.0, 3.75]),
         ),
+        case(
+            "ScatterElements",
+            vec![string("reduction", "add")],
+            vec![f(&[3], &[1.0, 2.0, 3.0]), i(&[3], &[2, 0, 2]), f(&[3], &[0.5, 1.5, 0.25])],
+            3,
+            f(&[3], &[2.5, 2.0, 3.75]),
+        ),
+        case("GatherElements", vec![int("axis", 1)], vec![x.clone(), i(&[2, 2], &[2, 0, -1, 1])], 2, f(&[2, 2], &[3.0, 1.0, -1.5, 2.0])),
         case("ReduceMax", vec![int("keepdims", 0)], vec![x, i(&[1], &[1])], 1, f(&[2], &[3.0, 2.0])),
     ]
 }

@@ -26,7 +26,7 @@ pub(super) fn ceil_log2(n: usize) -> u32 {
 pub(super) fn check_width(node: &str, what: &'static str, acc: &Accumulator) -> Result<(), BlockError> {
     let bits = bit_length(acc.lo.saturating_abs().max(acc.hi.saturating_abs()));
     if bits > LIMIT_BITS {
-        return Err(BlockError::TooWide { node: node.to_string(), what, bits });
+        return Err(BlockError::TooWide { node: node.to_string(), what, bits, limit: LIMIT_BITS });
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ pub(super) enum Sign {
 pub(super) fn divisor(ctx: &mut Lowering, node: &str, b: &QTensor, fine: u32) -> Result<Divisor, BlockError> {
     let largest = bit_length(b.lo.unsigned_abs().max(b.hi.unsigned_abs()) as i128) + fine + 1;
     if largest > 60 {
-        return Err(BlockError::TooWide { node: node.to_string(), what: "the divisor", bits: largest });
+        return Err(BlockError::TooWide { node: node.to_string(), what: "the divisor", bits: largest, limit: 60 });
     }
     let factor = 2i64 << fine;
     let arg = QTensor { view: compact(&b.view), ..b.clone() };
@@ -208,7 +208,7 @@ pub(crate) fn sqrt(ctx: &mut Lowering, node: &str, acc: &Accumulator, out: Forma
     let s = shift.max(0) as u32;
     let bits = bit_length((acc.hi >> s).max(1));
     if bits > 62 {
-        return Err(BlockError::TooWide { node: node.to_string(), what: "the radicand", bits });
+        return Err(BlockError::TooWide { node: node.to_string(), what: "the radicand", bits, limit: 62 });
     }
     let shape = acc.shape().to_vec();
     let all = letters(shape.len());

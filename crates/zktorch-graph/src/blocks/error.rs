@@ -13,8 +13,8 @@ pub enum BlockError {
         /// A way out.
         help: String,
     },
-    /// An identity would need integers of 2^118 or more, too close to the field's size.
-    #[error("node `{node}`: {what} needs {bits} bits, the limit is 118; use fewer bits for the node's inputs")]
+    /// Integers are wider than the node's identities, tables or steps allow; no identity takes 2^118 or more, too close to the field's size.
+    #[error("node `{node}`: {what} needs {bits} bits, the limit is {limit}; use fewer bits for the node's inputs")]
     TooWide {
         /// Name of the graph node.
         node: String,
@@ -22,6 +22,8 @@ pub enum BlockError {
         what: &'static str,
         /// Its width in bits.
         bits: u32,
+        /// The most bits that are possible.
+        limit: u32,
     },
     /// A row of a masked reduction has no element left.
     #[error("node `{node}`: row {row} of the mask has no allowed position; let each row attend to at least one position")]

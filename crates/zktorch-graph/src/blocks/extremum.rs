@@ -50,7 +50,7 @@ impl DistanceCells {
     ) -> Result<DistanceCells, BlockError> {
         let bits = bit_length(gap.span).max(1);
         if bits > 32 {
-            return Err(BlockError::TooWide { node: node.to_string(), what: "the difference of two elements", bits });
+            return Err(BlockError::TooWide { node: node.to_string(), what: "the difference of two elements", bits, limit: 32 });
         }
         let shape = gap.sizes[..gap.outputs].to_vec();
         let widest = if ctx.tables.avoids(label) { least.max(bits.div_ceil(2)).min(16) } else { 16 };

@@ -84,7 +84,7 @@ fn sign(ctx: &mut Lowering, node: &str, x: &QTensor) -> Result<QTensor, BlockErr
 fn assigned(ctx: &mut Lowering, node: &str, acc: &Accumulator) -> Result<QTensor, BlockError> {
     check_width(node, "the result", acc)?;
     let (Ok(lo), Ok(hi)) = (i64::try_from(acc.lo), i64::try_from(acc.hi)) else {
-        return Err(BlockError::TooWide { node: node.to_string(), what: "the result", bits: 64 });
+        return Err(BlockError::TooWide { node: node.to_string(), what: "the result", bits: 64, limit: 63 });
     };
     let view = ctx.builder.assign(node, &acc.sizes, acc.outputs, acc.terms.clone(), lo, hi);
     Ok(QTensor { view, scale: acc.scale, lo, hi })

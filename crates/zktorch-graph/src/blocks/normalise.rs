@@ -231,7 +231,7 @@ impl Row {
         let bits = bit_length(largest as i128 + 1);
         let width = 2 * bits + bit_length(v.hi as i128) + 1;
         if width > LIMIT_BITS || h > 48 {
-            return Err(BlockError::TooWide { node: node.to_string(), what: "the inverse root", bits: width });
+            return Err(BlockError::TooWide { node: node.to_string(), what: "the inverse root", bits: width, limit: LIMIT_BITS });
         }
         let view = checked_cells(ctx, self.rows(), 0, bits);
         ctx.builder.step(Step::InverseSqrt { node: node.to_string(), value: v.view.clone(), shift: h, out: view.clone() });
