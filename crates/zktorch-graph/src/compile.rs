@@ -235,7 +235,8 @@ fn step_name(step: &Step) -> Option<&str> {
         | Step::Quotient { node, .. }
         | Step::InverseSqrt { node, .. }
         | Step::Sqrt { node, .. }
-        | Step::Gather { node, .. } => Some(node),
+        | Step::Gather { node, .. }
+        | Step::Level { node, .. } => Some(node),
     }
 }
 
@@ -246,7 +247,7 @@ fn written(step: &Step) -> Vec<&View> {
         Step::Apply { outputs, .. } => outputs.iter().collect(),
         Step::Max { max, .. } => vec![max],
         Step::Quotient { quotient, .. } => vec![quotient],
-        Step::InverseSqrt { out, .. } | Step::Sqrt { out, .. } | Step::Gather { out, .. } => {
+        Step::InverseSqrt { out, .. } | Step::Sqrt { out, .. } | Step::Gather { out, .. } | Step::Level { out, .. } => {
             vec![out]
         }
     }

@@ -117,4 +117,29 @@ pub enum Step {
         /// Destination: axes of `index`, then those of a row.
         out: View,
     },
+    /// `out[o]` = the smallest `m` with `Σ_k allowed[o, k] · T(m + offset - x[o, k]) ≤ limit`, where `T` is an output column of a
+    /// [`crate::Table::Function`] over `0..len` that never increases, and its values are not negative. Arguments below 0 count as more than `limit`, those from `len` on
+    /// as 0. Fails, naming the node, if `m` is outside `lo..=hi`.
+    Level {
+        /// Name of the graph node.
+        node: String,
+        /// Values; axes of `out`, then those that are summed.
+        x: View,
+        /// Factors 0 or 1, of the shape of `x`; absent if all are 1.
+        allowed: Option<View>,
+        /// The table.
+        table: TableId,
+        /// Which of its output columns.
+        column: usize,
+        /// Added to every difference.
+        offset: i64,
+        /// Largest sum.
+        limit: i64,
+        /// Destination.
+        out: View,
+        /// Smallest admitted result.
+        lo: i64,
+        /// Largest admitted result.
+        hi: i64,
+    },
 }

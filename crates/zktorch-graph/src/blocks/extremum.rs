@@ -78,9 +78,15 @@ impl DistanceCells {
         Ok(DistanceCells { gap, parts, views, low, high })
     }
 
-    /// Fills `max` with the maximum over the trailing axes of `floor(Σ terms / 2^shift)`. Until the distances are known, their cells hold
-    /// these values: a value that is needed for nothing but its maximum gets no cell of its own.
+    /// Fills `max` with the maximum over the trailing axes of `floor(Σ terms / 2^shift)`.
     pub(super) fn scratch_maximum(&self, ctx: &mut Lowering, node: &str, terms: Vec<Term>, max: &View) {
+        let x = self.scratch(ctx, node, terms);
+        ctx.builder.step(Step::Max { x, max: max.clone() });
+    }
+
+    /// `floor(Σ terms / 2^shift)`, for steps that come before the distances are known. Until then, their cells hold these values: a value that
+    /// is needed for nothing else gets no cell of its own.
+    pub(super) fn scratch(&self, ctx: &mut Lowering, node: &str, terms: Vec<Term>) -> View {
         let wide = self.low.1[0].clone();
         let value = Digit { view: wide.clone(), weight: 1i128 << self.gap.shift, lo: -(1 << 40), hi: 1 << 40 };
         let remainder = self.parts.iter().zip(&self.views).filter(|(p, _)| p.weight < 1i128 << self.gap.shift);
@@ -92,7 +98,12 @@ impl DistanceCells {
             terms,
             digits: std::iter::once(value).chain(remainder).collect(),
         });
-        ctx.builder.step(Step::Max { x: wide, max: max.clone() });
+        wide
+    }
+
+    /// The table of the low digits.
+    pub(super) fn table(&self) -> TableId {
+        self.low.0
     }
 
     /// States what the distances are and looks them up.

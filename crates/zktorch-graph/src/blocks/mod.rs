@@ -21,10 +21,13 @@
 //! | … with a mask | element | `7 + ⌈s⌉` | `5 + ⌈s⌉` |
 //! | `softmax_weights` of an accumulator, without a mask | element | `3 + ⌈s⌉` | `1 + ⌈s⌉` |
 //! | … of scores with more than 16 bits, in addition | element | 3 | 1 |
+//! | `attention_weights` of an accumulator, with or without a mask | element | `3 + ⌈s⌉` | `1 + ⌈s⌉` |
+//! | `attention_weights` | row | 3 | 3 |
 //! | `softmax` | row | 10 | 8 |
 //! | `log_softmax` | element | 3 + that of `requantize` | 1 + that of `requantize` |
-//! | `normalise` | element | 3 | 3 |
-//! | `normalise` with mean, rows of 128 | row | 21 | 17 |
+//! | `normalise` | element | 2 | 2 |
+//! | … with a factor | element | 3 | 3 |
+//! | `normalise` with mean, rows of 128 | row | 22 | 18 |
 //! | `reduce_max`, `reduce_min` | input element | 2 | 1 |
 //! | `reduce_max`, `reduce_min` | output element | 2 (3 for minima) | 2 |
 //! | `arg_max`, `arg_min` | input element | 4 | 2 |
@@ -44,6 +47,7 @@
 //! `ceil(b/w) - 1` more lookups; `relu` has `2 + ⌈b-1⌉ + ⌈s⌉` cells and `1 + ⌈b-1⌉ + ⌈s⌉` lookups per element and no table of its own.
 
 mod accumulator;
+mod attention;
 mod cells;
 mod compare;
 mod divide;
@@ -60,6 +64,7 @@ mod softmax;
 mod unary;
 
 pub(crate) use accumulator::{broadcast_shape, broadcast_to};
+pub(crate) use attention::{Attention, WEIGHT_BITS, attention_weights};
 pub(crate) use cells::{check_range, checked_cells};
 pub(crate) use compare::{
     Comparison, compare, differs_from_zero, logical_and, logical_not, logical_or, logical_xor, non_negative, where_select,
@@ -78,7 +83,7 @@ pub(crate) use relu::relu;
 pub(crate) use requantize::{bounded, requantize};
 #[cfg(test)]
 pub(crate) use softmax::softmax;
-pub(crate) use softmax::{log_softmax, softmax_of, softmax_weights};
+pub(crate) use softmax::{SoftmaxWeights, log_softmax, softmax_of, softmax_weights};
 pub(crate) use unary::{label, unary};
 
 use zktorch_program::Builder;

@@ -59,6 +59,7 @@ pub(crate) fn softmax_of(
 }
 
 /// A softmax that is not multiplied out: `p_i = each_i·factor`.
+#[derive(Clone, Debug)]
 pub(crate) struct SoftmaxWeights {
     /// `e`, over the shape of the scores; scale 0.
     pub each: QTensor,
@@ -271,35 +272,35 @@ fn exponential_columns(digits: u32, scale: i32, bits: u32, masked: bool) -> Vec<
 }
 
 /// Scores `x = floor((acc + 2^s - 1 - 2^(s-1)) / 2^s)`, which need no cells.
-struct Scores<'a> {
+pub(super) struct Scores<'a> {
     acc: &'a Accumulator,
-    shift: u32,
+    pub shift: u32,
     half: i128,
-    lo: i128,
-    hi: i128,
+    pub lo: i128,
+    pub hi: i128,
 }
 
 impl Scores<'_> {
-    fn new(acc: &Accumulator, input: Format) -> Scores<'_> {
+    pub(super) fn new(acc: &Accumulator, input: Format) -> Scores<'_> {
         let shift = (acc.scale - input.scale).max(0) as u32;
         let half = (1i128 << shift) >> 1;
         let round = |v: i128| ((v + (1i128 << shift) - 1 - half) >> shift).clamp(input.lo() as i128, input.hi() as i128);
         Scores { acc, shift, half, lo: round(acc.lo), hi: round(acc.hi) }
     }
 
-    fn span(&self) -> i128 {
+    pub(super) fn span(&self) -> i128 {
         self.hi - self.lo
     }
 
     /// `2^s·x` plus a remainder.
-    fn rounded(&self) -> Vec<Term> {
+    pub(super) fn rounded(&self) -> Vec<Term> {
         let mut terms = self.acc.terms.clone();
         terms.push(Term::constant((1i128 << self.shift) - 1 - self.half));
         terms
     }
 
     /// `m - x = floor((2^s·m - acc + 2^(s-1)) / 2^s)`.
-    fn gap(&self, m: &QTensor) -> Gap {
+    pub(super) fn gap(&self, m: &QTensor) -> Gap {
         let mut terms = negated(&self.acc.terms);
         terms.push(Term::linear(1i128 << self.shift, m.view.clone(), &letters(self.acc.outputs - 1)));
         if self.half != 0 {
@@ -360,13 +361,13 @@ impl Masked {
 }
 
 /// A mask over the axes along which it changes.
-struct Mask {
-    axes: Vec<usize>,
-    values: Vec<bool>,
+pub(super) struct Mask {
+    pub axes: Vec<usize>,
+    pub values: Vec<bool>,
 }
 
 impl Mask {
-    fn new(shape: &[usize], full: &[bool]) -> Mask {
+    pub(super) fn new(shape: &[usize], full: &[bool]) -> Mask {
         let mut values = full.to_vec();
         let mut axes = Vec::new();
         let mut inner = 1;

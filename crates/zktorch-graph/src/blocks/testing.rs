@@ -139,7 +139,7 @@ impl Run {
                 Step::Apply { outputs, .. } => outputs.iter().collect(),
                 Step::Max { max, .. } => vec![max],
                 Step::Quotient { quotient, .. } => vec![quotient],
-                Step::InverseSqrt { out, .. } | Step::Sqrt { out, .. } | Step::Gather { out, .. } => vec![out],
+                Step::InverseSqrt { out, .. } | Step::Sqrt { out, .. } | Step::Gather { out, .. } | Step::Level { out, .. } => vec![out],
             };
             for view in written {
                 for delta in [-2, -1, 1, 2, 1000] {

@@ -1,6 +1,6 @@
 //! Matrix products, einsums and sums: everything that stays an accumulator.
 
-use super::{Const, Lower, LowerError, Value, unsupported};
+use super::{Const, Lower, LowerError, Value, Weights, unsupported};
 use crate::blocks::broadcast_to;
 use crate::{Accumulator, QTensor};
 use zktorch_float::{Node, ValueId};
@@ -140,9 +140,8 @@ impl Lower<'_> {
     pub(super) fn matmul(&mut self, node: &Node) -> Result<(), LowerError> {
         let (a, b) = (self.operand(node, 0)?, self.operand(node, 1)?);
         let out = node.outputs[0];
-        if let Some(Value::Weights(w)) = &self.values[a.0] {
-            let (each, factor) = (**w).clone();
-            return self.weighted(node, &each, &factor, b);
+        if let Some(Value::Weights(w)) = self.values[a.0].clone() {
+            return self.weighted(node, &w, b);
         }
         let (mut qa, mut qb) = self.factors(a, b, self.rescaling_scale(out))?;
         if qa.view.axes.len() == 1 {
@@ -170,8 +169,8 @@ impl Lower<'_> {
         self.set_acc(node, out, acc)
     }
 
-    /// `Σ_j each[…, s, j]·factor[…, s]·b[…, j, d]`: a softmax times values.
-    fn weighted(&mut self, node: &Node, each: &QTensor, factor: &QTensor, b: ValueId) -> Result<(), LowerError> {
+    /// A softmax times values: `Σ_j each[…, s, j]·b[…, j, d]`, with a mask over some axes or with a factor per row `[…, s]`.
+    fn weighted(&mut self, node: &Node, weights: &Weights, b: ValueId) -> Result<(), LowerError> {
         let out = node.outputs[0];
         let values = self.cells(b)?;
         let mut shape = self.shape(out).to_vec();
@@ -180,20 +179,31 @@ impl Lower<'_> {
         let (rows, cols) = (shape[outputs - 2], shape[outputs - 1]);
         let inner = values.shape()[values.view.axes.len() - 2];
         let over = |tail: &[usize]| [&batch[..], tail].concat();
-        let each = broadcast_to(&node.name, each, &over(&[rows, inner]))?;
-        let factor = broadcast_to(&node.name, factor, &over(&[rows]))?;
         let values = broadcast_to(&node.name, &values, &over(&[inner, cols]))?;
         shape.push(inner);
         let n = batch.len() as u8;
         let common: Vec<u8> = (0..n).collect();
         let (s, d, j) = (n, n + 1, n + 2);
         let letters = |tail: &[u8]| [&common[..], tail].concat();
-        let acc = Accumulator::contraction(
-            1,
-            &shape,
-            outputs,
-            &[(&each, &letters(&[s, j])[..]), (&factor, &letters(&[s])[..]), (&values, &letters(&[j, d])[..])],
-        );
+        // Scores may have fewer leading axes than the result.
+        let (each, own) = match weights {
+            Weights::Shifted(w) => (&w.each, w.each.view.axes.len()),
+            Weights::Divided(w) => (&w.each, w.each.view.axes.len()),
+        };
+        let each = broadcast_to(&node.name, each, &over(&[rows, inner]))?;
+        let mut factors = vec![(each, letters(&[s, j]))];
+        match weights {
+            Weights::Shifted(w) => {
+                if let Some((allowed, axes)) = &w.allowed {
+                    let letter = |&axis: &usize| letters(&[s, j])[axis + outputs - own];
+                    factors.push((allowed.clone(), axes.iter().map(letter).collect()));
+                }
+            }
+            Weights::Divided(w) => factors.push((broadcast_to(&node.name, &w.factor, &over(&[rows]))?, letters(&[s]))),
+        }
+        factors.push((values, letters(&[j, d])));
+        let factors: Vec<(&QTensor, &[u8])> = factors.iter().map(|(q, l)| (q, l.as_slice())).collect();
+        let acc = Accumulator::contraction(1, &shape, outputs, &factors);
         self.set_acc(node, out, acc)
     }
 

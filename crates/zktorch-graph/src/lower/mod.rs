@@ -13,7 +13,7 @@ mod nonlinear;
 mod quant;
 mod tree;
 
-use crate::blocks::{self, BlockError, Lowering, Margin, TablePlan};
+use crate::blocks::{self, Attention, BlockError, Lowering, Margin, SoftmaxWeights, TablePlan};
 use crate::error::UnsupportedNode;
 use crate::model::IoInfo;
 use crate::store::WeightStore;
@@ -49,10 +49,19 @@ enum Value {
     Const(Const),
     Cells(QTensor),
     Acc(Box<Pending>),
-    /// A softmax as exponentials and one factor per row, for a product that it is an operand of.
-    Weights(Box<(QTensor, QTensor)>),
+    /// A softmax as weights, for a product that it is the left operand of.
+    Weights(Box<Weights>),
     /// The node that should have produced it has been reported.
     Failed,
+}
+
+/// A softmax that gets no cells of its own.
+#[derive(Clone, Debug)]
+enum Weights {
+    /// Weights that sum up to about 1 in each row.
+    Shifted(Attention),
+    /// Exponentials and one factor per row.
+    Divided(SoftmaxWeights),
 }
 
 /// Why a node was not lowered.

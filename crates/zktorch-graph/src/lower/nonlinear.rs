@@ -1,9 +1,9 @@
 //! Reductions, softmax and normalisations: arranging operands for their blocks.
 
 use super::linear::{permute_acc, squeeze_letters};
-use super::{Lower, LowerError, Value, unsupported};
+use super::{Lower, LowerError, Value, Weights, unsupported};
 use crate::blocks::{self, Affine, Norm};
-use crate::{Accumulator, QTensor};
+use crate::{Accumulator, Format, QTensor};
 use zktorch_float::{Data, Node, Op, Tensor, ValueId};
 
 /// `perm` that moves `axes` behind the other axes, and its inverse.
@@ -35,6 +35,8 @@ fn static_mask(mask: &Tensor, shape: &[usize], perm: &[usize]) -> Result<Vec<boo
 
 /// Bits that the factor of a softmax's row keeps at least.
 const FACTOR_BITS: u32 = 14;
+/// Fewest fractional bits of scores whose softmax is normalised by a shift: a sum is then within 1/64 of 1.
+const LEAST_SHIFTED: i32 = 5;
 
 impl Lower<'_> {
     pub(super) fn reduce_max(&mut self, node: &Node, axes: &[usize]) -> Result<(), LowerError> {
@@ -101,28 +103,53 @@ impl Lower<'_> {
             }
         }
         let acc = permute_acc(&acc, &perm);
-        let acc = self.with_common_remainder(acc, input.scale);
-        if perm == inverse && self.weighs_values(node.outputs[0]) {
-            let w = blocks::softmax_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), FACTOR_BITS)?;
-            self.values[node.outputs[0].0] = Some(Value::Weights(Box::new((w.each, w.factor))));
+        if let Some((values, result)) = self.values_weighed(node.outputs[0]).filter(|_| perm == inverse) {
+            let masked = i32::from(mask.is_some() && acc.as_tensor().is_none());
+            let weights = if input.scale >= LEAST_SHIFTED + masked {
+                // Differences at closed positions may have either sign.
+                let input = Format { scale: (input.scale - masked).min(12), ..input };
+                let acc = self.with_common_remainder(acc, input.scale);
+                let bits = self.weight_width(shape.last().copied().unwrap_or(1), values, result);
+                Weights::Shifted(blocks::attention_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), bits)?)
+            } else if self.has_fewer_columns(node.outputs[0], values) {
+                let acc = self.with_common_remainder(acc, input.scale);
+                Weights::Divided(blocks::softmax_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), FACTOR_BITS)?)
+            } else {
+                let acc = self.with_common_remainder(acc, input.scale);
+                let y = blocks::softmax_of(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), format)?;
+                return self.finish_cells(node, y);
+            };
+            self.values[node.outputs[0].0] = Some(Value::Weights(Box::new(weights)));
             return Ok(());
         }
+        let acc = self.with_common_remainder(acc, input.scale);
         let y = blocks::softmax_of(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), format)?;
         self.finish_cells(node, permuted(&y, &inverse))
     }
 
-    /// Whether a softmax is only used as the left factor of a product with fewer columns than it has: `Σ_j e_j·v·V_j` then takes the place of
-    /// cells for the probabilities.
-    fn weighs_values(&self, id: ValueId) -> bool {
-        let Some(reader) = self.reader[id.0].filter(|_| self.uses[id.0] == 1) else {
-            return false;
-        };
+    /// The right factor and the result of a product that is all that a softmax is used for, as its left factor.
+    fn values_weighed(&self, id: ValueId) -> Option<(ValueId, ValueId)> {
+        let reader = self.reader[id.0].filter(|_| self.uses[id.0] == 1)?;
         let node = &self.graph.nodes[reader];
         let (Op::MatMul, [Some(p), Some(v)]) = (&node.op, &node.inputs[..]) else {
-            return false;
+            return None;
         };
-        let (columns, values) = (self.shape(id), self.shape(*v));
-        *p == id && columns.len() >= 2 && values.len() >= 2 && self.constant(*v).is_none() && values.last() <= columns.last()
+        let fits = *p == id && self.shape(id).len() >= 2 && self.shape(*v).len() >= 2 && self.constant(*v).is_none();
+        fits.then(|| (*v, node.outputs[0]))
+    }
+
+    /// Whether a product has at most as many columns as its left factor: `Σ_j e_j·v·V_j` then costs less than cells for `e_j·v`.
+    fn has_fewer_columns(&self, p: ValueId, values: ValueId) -> bool {
+        self.shape(values).last() <= self.shape(p).last()
+    }
+
+    /// Bits of weights whose product with `values` is rescaled by one limb, if they are enough for rows of `count` elements.
+    fn weight_width(&self, count: usize, values: ValueId, result: ValueId) -> u32 {
+        let log = count.next_power_of_two().trailing_zeros() as i32;
+        let (wanted, least) = ((log + 8).max(16), (log + 6).max(14));
+        let one_limb = self.ctx.tables.limb_bits.max(16) as i32 + self.rescaling_scale(result) - self.format(values).scale;
+        let (first, last) = (*blocks::WEIGHT_BITS.start(), *blocks::WEIGHT_BITS.end());
+        (wanted.min(one_limb.max(least)) as u32).clamp(first, last)
     }
 
     /// Scores with those at a computed mask's zeros moved 2^17 below the rest, so that their exponentials are zero.
@@ -163,6 +190,11 @@ impl Lower<'_> {
             let Some(c) = this.constant(id) else {
                 return unsupported("scale and bias must be constants");
             };
+            // Neutral ones that are no weights are left out; those of the model stay private.
+            let neutral = if i == 1 { 1.0 } else { 0.0 };
+            if !c.weights && c.tensor.to_f32_vec().iter().all(|v| *v == neutral) {
+                return Ok(None);
+            }
             // Parameters of layer norms may leave out or broadcast leading axes.
             let want: Vec<usize> = axes.iter().map(|&a| sizes[a]).collect();
             let n: usize = want.iter().product();

@@ -3,6 +3,7 @@
 mod count;
 mod digits;
 mod einsum;
+mod level;
 mod madd;
 mod matmul;
 mod memory;

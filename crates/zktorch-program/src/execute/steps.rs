@@ -2,7 +2,7 @@
 
 use super::einsum::{Values, evaluate};
 use super::memory::Memory;
-use super::{ExecuteError, StepFlaw, digits, index_of};
+use super::{ExecuteError, StepFlaw, digits, index_of, level};
 use crate::program::Program;
 use crate::relation::{Table, Term};
 use crate::step::Step;
@@ -18,7 +18,8 @@ pub(crate) fn node(step: &Step) -> &str {
         | Step::Quotient { node, .. }
         | Step::InverseSqrt { node, .. }
         | Step::Sqrt { node, .. }
-        | Step::Gather { node, .. } => node,
+        | Step::Gather { node, .. }
+        | Step::Level { node, .. } => node,
         Step::Max { .. } => "",
     }
 }
@@ -92,6 +93,18 @@ pub(crate) fn validate(program: &Program, step: &Step) -> Result<(), StepFlaw> {
             let mut shape = index.shape();
             shape.extend(&view.shape()[1..]);
             writable(program, out, &shape)
+        }
+        Step::Level { x, allowed, table, column, out, .. } => {
+            readable(program, x, &x.shape())?;
+            if let Some(allowed) = allowed {
+                readable(program, allowed, &x.shape())?;
+            }
+            match program.tables.get(table.0 as usize) {
+                Some(Table::Function { outputs, lo: 0, .. }) if *column < outputs.len() => {}
+                _ => return Err(StepFlaw::Table),
+            }
+            let kept = out.axes.len().min(x.axes.len());
+            writable(program, out, &x.shape()[..kept])
         }
     }
 }
@@ -173,14 +186,15 @@ pub(crate) fn run(memory: &mut Memory, step: &Step, inputs: &[Vec<i64>]) -> Resu
             Ok(())
         }
         Step::Gather { node, table, index, out } => gather(memory, node, *table, index, out),
+        Step::Level { .. } => level::run(memory, step),
     }
 }
 
-fn out_of_range(node: &str, value: i128, at: usize, view: &View, lo: i128, hi: i128) -> ExecuteError {
+pub(super) fn out_of_range(node: &str, value: i128, at: usize, view: &View, lo: i128, hi: i128) -> ExecuteError {
     ExecuteError::OutOfRange { node: node.to_string(), value, index: index_of(at, &view.shape()), lo, hi, what: String::new() }
 }
 
-fn map_indices(n: usize, f: impl Fn(usize) -> Result<i64, ExecuteError> + Sync + Send) -> Result<Vec<i64>, ExecuteError> {
+pub(super) fn map_indices(n: usize, f: impl Fn(usize) -> Result<i64, ExecuteError> + Sync + Send) -> Result<Vec<i64>, ExecuteError> {
     (0..n).into_par_iter().with_min_len(1024).map(f).collect()
 }
 

@@ -93,6 +93,78 @@ fn scores_of_a_product_need_no_cells() {
     }
 }
 
+/// Weights of scores `[3, keys]` times values `[keys, 4]` of scale 12, and their distance from the real ones.
+fn attention_case(a: Vec<i64>, b: &[i64], input: Format, mask: Option<&[bool]>, bits: u32) -> (f64, testing::Run) {
+    let (rows, width) = (3, 4);
+    let keys = b.len() / width;
+    let mut bench = Bench::default();
+    let real: Vec<f64> = a.iter().map(|&v| v as f64 / f64::from(input.scale).exp2()).collect();
+    let x = bench.tensor(&[rows, keys], input, a);
+    let values = bench.tensor(&[keys, width], Format { scale: 12, bits: 16 }, b.to_vec());
+    let w = attention_weights(&mut bench.ctx, "attention", &Accumulator::of(&x).rescaled(input.scale + 3), input, mask, bits).unwrap();
+    let mut factors = vec![(&w.each, vec![0, 2]), (&values, vec![2, 1])];
+    if let Some((allowed, axes)) = &w.allowed {
+        factors.push((allowed, axes.iter().map(|&d| [0, 2][d]).collect()));
+    }
+    let factors: Vec<(&QTensor, &[u8])> = factors.iter().map(|(q, l)| (*q, l.as_slice())).collect();
+    let acc = Accumulator::contraction(1, &[rows, width, keys], 2, &factors);
+    let y = requantize(&mut bench.ctx, "attention", &acc, Format { scale: 12, bits: 16 }).unwrap();
+    let run = bench.run();
+    let mut expected = Vec::new();
+    for (r, x) in real.chunks(keys).enumerate() {
+        let p = softmax_oracle(x, &mask.map_or(vec![true; keys], |m| m[r * keys..(r + 1) * keys].to_vec()));
+        expected.extend((0..width).map(|d| (0..keys).map(|j| p[j] * b[j * width + d] as f64 / 4096.0).sum::<f64>()));
+    }
+    (worst(&run.reals(&y), &expected), run)
+}
+
+#[test]
+fn weights_that_a_shift_normalises_are_close_and_forced() {
+    let mut rng = Random(31);
+    let b = rng.normal(6 * 4, 9000.0);
+    let largest = b.iter().map(|v| v.abs()).max().unwrap() as f64 / 4096.0;
+    let mask: Vec<bool> = (0..18).map(|i| i % 6 <= i / 6 + 1).collect();
+    for scale in [6, 8, 10, 12] {
+        for mask in [None, Some(&mask[..])] {
+            let a = rng.normal(18, 1000.0);
+            let (error, run) = attention_case(a, &b, Format { scale, bits: 16 }, mask, 16);
+            // A sum is within exp(±2^-(K+1)) of 1, an exponential within 2^-17.
+            let bound = largest * (f64::from(-scale - 1).exp2() * 1.01 + 6.0 / 131072.0) + 0.5 / 4096.0;
+            assert!(error < bound, "{scale}: {error} of {bound}");
+            if scale == 8 {
+                run.assert_forced();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_position_that_is_alone_has_all_the_weight() {
+    let mask: Vec<bool> = (0..9).map(|i| i % 3 == i / 3).collect();
+    let b = vec![100, -200, 300, -400, 5, 6, 7, 8, -9, 10, -11, 12];
+    // Closed scores are far above and far below the open ones.
+    let a = vec![0, 30000, -30000, 30000, 0, -30000, 30000, -30000, 0];
+    let (error, run) = attention_case(a, &b, Format { scale: 8, bits: 16 }, Some(&mask), 16);
+    assert_eq!(error, 0.0);
+    run.assert_forced();
+}
+
+#[test]
+fn weights_of_wide_scores_have_two_digits() {
+    let mut rng = Random(33);
+    let b = rng.normal(4 * 4, 9000.0);
+    let mut a = rng.normal(12, 1000.0);
+    a[2] -= 1 << 17;
+    a[7] -= 70000;
+    let (error, run) = attention_case(a.clone(), &b, Format { scale: 10, bits: 20 }, None, 16);
+    assert!(error < 9.0 / 2048.0, "{error}");
+    run.assert_forced();
+    let mut bench = Bench::default();
+    let x = bench.tensor(&[3, 4], Format { scale: 10, bits: 20 }, a);
+    attention_weights(&mut bench.ctx, "attention", &Accumulator::of(&x), A16, None, 16).unwrap();
+    assert!(bench.fails().contains("attention"));
+}
+
 #[test]
 fn a_product_with_a_softmax_needs_no_probabilities() {
     let mut rng = Random(13);
@@ -354,13 +426,14 @@ fn costs_are_as_documented() {
     let p = Format { scale: 14, bits: 16 };
     let norm = Norm { outer: 1, center: true, mean: true, eps: 1e-5, gamma: None, beta: None };
     let twice = |x: &QTensor| Accumulator::product("n", x, x).unwrap();
-    let blocks: [Block; 9] = [
+    let blocks: [Block; 10] = [
         ("requantize", &|c, x| drop(requantize(c, "n", &twice(x), A16)), (2, 2), (0, 0)),
         ("unary in place", &|c, x| drop(unary(c, "n", &Accumulator::of(x), A16, &f64::tanh, "tanh", A16)), (1, 1), (0, 0)),
         ("unary", &|c, x| drop(unary(c, "n", &twice(x), A16, &f64::tanh, "tanh", A16)), (3, 2), (0, 0)),
         ("softmax", &|c, x| drop(softmax(c, "n", x, None, p)), (6, 4), (10, 8)),
         ("softmax_of", &|c, x| drop(softmax_of(c, "n", &twice(x), A16, None, p)), (7, 5), (10, 8)),
-        ("normalise", &|c, x| drop(normalise(c, "n", x, &norm, Format { scale: 11, bits: 16 })), (3, 3), (21, 17)),
+        ("attention_weights", &|c, x| drop(attention_weights(c, "n", &twice(x), A16, None, 16)), (4, 2), (3, 3)),
+        ("normalise", &|c, x| drop(normalise(c, "n", x, &norm, Format { scale: 11, bits: 16 })), (2, 2), (22, 18)),
         ("reduce_max", &|c, x| drop(reduce_max(c, "n", x, 1)), (2, 1), (2, 2)),
         ("arg_max", &|c, x| drop(arg_max(c, "n", x, true)), (4, 2), (6, 5)),
         ("compare", &|c, x| drop(compare(c, "n", Comparison::Less, x, &x.clone())), (2, 2), (0, 0)),
