@@ -2,6 +2,7 @@
 
 use crate::rewrite::MASK_LIMIT;
 use crate::{CompileError, CompileOptions, Format};
+use std::collections::BTreeMap;
 use zktorch_float::{DType, Data, Graph, Node, Op, Tensor, UnaryFn, ValueId, run};
 
 /// What calibration saw.
@@ -88,6 +89,7 @@ pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) 
     };
     let mut formats: Vec<Format> = (0..graph.values.len()).map(format).collect();
     score_formats(graph, &mut formats);
+    shared_functions(graph, &mut formats);
     // What is quantised next keeps 16 bits, so that its rounding is that of the given numbers.
     for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::QuantizeLinear { .. })) {
         if let Some(id) = node.inputs.first().copied().flatten() {
@@ -132,6 +134,37 @@ fn score_formats(graph: &Graph, formats: &mut [Format]) {
     for &i in &scores {
         if let Some(s) = common.filter(|_| SCORE_SCALE.contains(&formats[i].scale)) {
             formats[i].scale = s;
+        }
+    }
+}
+
+/// Functions in different places share a table if it costs the argument and the result one bit at most: a table costs as much as thousands
+/// of elements.
+fn shared_functions(graph: &Graph, formats: &mut [Format]) {
+    let mut sides: BTreeMap<(String, bool, u32), Vec<usize>> = BTreeMap::new();
+    for node in &graph.nodes {
+        let Op::Unary(f) = &node.op else { continue };
+        // The tables of these depend on the ratio of the scales only.
+        if matches!(f, UnaryFn::Relu | UnaryFn::LeakyRelu { .. } | UnaryFn::Abs | UnaryFn::Neg) {
+            continue;
+        }
+        for (result, id) in [(false, node.inputs[0]), (true, node.outputs.first().copied())] {
+            let Some(id) = id.filter(|id| graph.value(*id).dtype == DType::F32 && graph.constant(*id).is_none()) else { continue };
+            if !graph.inputs.contains(&id) && !graph.outputs.contains(&id) {
+                sides.entry((format!("{f:?}"), result, formats[id.0].bits)).or_default().push(id.0);
+            }
+        }
+    }
+    for values in sides.values_mut() {
+        values.sort_by_key(|&i| formats[i].scale);
+        let mut least: Option<i32> = None;
+        for &i in values.iter() {
+            let own = formats[i].scale;
+            match least {
+                Some(scale) if own == scale + 1 => formats[i].scale = scale,
+                Some(scale) if own == scale => {}
+                _ => least = Some(own),
+            }
         }
     }
 }

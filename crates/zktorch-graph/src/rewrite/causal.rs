@@ -138,6 +138,14 @@ pub(super) fn split_masked_attention(graph: &mut Graph) -> Result<(), EvalError>
         let Some(blocks) = mask.blocks() else {
             continue;
         };
+        // Parts are put together in the order in which the result is read on, which may make a copy unnecessary.
+        let moved = match consumers[last.outputs[0].0][..] {
+            [at] if single(last.outputs[0]) => match &graph.nodes[at].op {
+                Op::Transpose { perm } => Some((at, perm.clone())),
+                _ => None,
+            },
+            _ => None,
+        };
         let mut maker = Maker { graph, name: &node.name, nodes: Vec::new() };
         let mut parts = Vec::new();
         for block in &blocks {
@@ -163,16 +171,29 @@ pub(super) fn split_masked_attention(graph: &mut Graph) -> Result<(), EvalError>
             let mut shape = maker.graph.value(last.outputs[0]).shape.clone();
             let rank = shape.len();
             shape[rank - 2] = block.rows.1 - block.rows.0;
-            parts.push(maker.node("MatMul", Op::MatMul, &[p, v], shape));
+            let mut part = maker.node("MatMul", Op::MatMul, &[p, v], shape.clone());
+            if let Some((_, perm)) = &moved {
+                shape = perm.iter().map(|&p| shape[p]).collect();
+                part = maker.node("Transpose", Op::Transpose { perm: perm.clone() }, &[part], shape);
+            }
+            parts.push(part);
         }
         let mut nodes = maker.nodes;
+        let rows = graph.value(last.outputs[0]).shape.len() - 2;
+        let (axis, outputs) = match &moved {
+            Some((at, perm)) => (perm.iter().position(|&p| p == rows).unwrap_or(rows), graph.nodes[*at].outputs.clone()),
+            None => (rows, last.outputs.clone()),
+        };
         nodes.push(Node {
             name: last.name.clone(),
             onnx_op: last.onnx_op.clone(),
-            op: Op::Concat { axis: graph.value(last.outputs[0]).shape.len() - 2 },
+            op: Op::Concat { axis },
             inputs: parts.into_iter().map(Some).collect(),
-            outputs: last.outputs.clone(),
+            outputs,
         });
+        if let Some((at, _)) = moved {
+            replaced[at] = Some(Vec::new());
+        }
         replaced[consumers[probabilities.0][0]] = Some(nodes);
     }
     let old = std::mem::take(&mut graph.nodes);

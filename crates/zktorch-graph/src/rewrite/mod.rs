@@ -1,10 +1,12 @@
 //! Float-to-float rewriting before quantisation: composite operators become a small core, constants are folded, batch
 //! normalisation disappears into the weights before it, additive and selecting masks become masked softmax.
 
+mod affine;
 mod causal;
 mod choose;
 mod decompose;
 mod fold;
+mod narrow;
 mod positions;
 mod recurrent;
 mod scalars;
@@ -32,6 +34,8 @@ pub(crate) fn rewrite(source: &Graph) -> Result<Graph, EvalError> {
     fold::fuse_masks(&mut folded)?;
     scalars::move_scalars(&mut folded)?;
     drop_dead_nodes(&mut folded);
+    narrow::narrow(&mut folded)?;
+    drop_dead_nodes(&mut folded);
     causal::split_masked_attention(&mut folded)?;
     let mut rewriter = Rewriter::new(folded);
     for node in std::mem::take(&mut rewriter.graph.nodes) {
@@ -42,6 +46,7 @@ pub(crate) fn rewrite(source: &Graph) -> Result<Graph, EvalError> {
     }
     let mut graph = rewriter.graph;
     drop_dead_nodes(&mut graph);
+    affine::fold_norms(&mut graph)?;
     Ok(graph)
 }
 

@@ -4,6 +4,7 @@
 
 mod choose;
 mod elementwise;
+mod fusion;
 mod goal;
 mod interface;
 mod layers;
