@@ -288,7 +288,7 @@ mod tests {
     /// The same in messages about several variables.
     fn run_jointly(batch: &mut Batch<'_>, mut claim: Fr, variables: usize) -> (Fr, Vec<Fr>) {
         let mut point = Vec::new();
-        let half = Fr::from(2u64).inverse().unwrap();
+        let half = Fr::from(2u64).inverse().expect("2 is invertible");
         let fold = |c: &[Fr], degree: usize, one: &dyn Fn(&[Fr], usize) -> Fr, n: usize| {
             (0..n).fold(c.to_vec(), |c, i| c.chunks(degree + 1).map(|line| one(line, i)).collect())[0]
         };

@@ -57,7 +57,7 @@ pub use keys::{ModelInfo, ProvingKey, TensorInfo, VerifyingKey, setup, write_key
 pub use metric::{CORRECT, LABEL, Metric, MetricError, Score, plan_metric, score};
 pub use model::{CheckReport, Model, OnnxModel, Options, UnsupportedNode, check};
 pub use parts::Layout;
-pub use proof::{Proof, Proved, Statement, StatementTensor, link_key, prove, prove_linked, verify, verify_all, verify_timed};
+pub use proof::{Phases, Proof, Proved, Statement, StatementTensor, link_key, prove, prove_linked, verify, verify_all, verify_timed};
 pub use ranges::RangeProof;
 pub use srs::{Development, ReferenceString};
 pub use tensors::TensorSpec;

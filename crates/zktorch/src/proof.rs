@@ -31,6 +31,9 @@ pub(crate) struct Run {
     pub publics: Vec<Vec<i64>>,
 }
 
+/// Steps in order, with the time that each took.
+pub type Phases = Vec<(&'static str, Duration)>;
+
 /// A proof that was just made.
 #[derive(Debug, Clone)]
 pub struct Proved {
@@ -39,7 +42,7 @@ pub struct Proved {
     /// Outputs in real numbers, also those that the proof hides.
     pub outputs: Vec<Tensor>,
     /// Time of each phase, in order.
-    pub phases: Vec<(&'static str, Duration)>,
+    pub phases: Phases,
 }
 
 /// What a verified proof shows.
@@ -187,7 +190,7 @@ pub fn verify_all(key: &VerifyingKey, proof: &Proof) -> Result<Vec<Statement>, R
 ///
 /// # Errors
 /// As [`verify_all`].
-pub fn verify_timed(key: &VerifyingKey, proof: &Proof) -> Result<(Vec<Statement>, Vec<(&'static str, Duration)>), Rejection> {
+pub fn verify_timed(key: &VerifyingKey, proof: &Proof) -> Result<(Vec<Statement>, Phases), Rejection> {
     let mut clock = Clock { phases: Vec::new(), progress: &mut |_| {} };
     clock.begin("statement");
     let id = key.model_id();
@@ -204,7 +207,7 @@ pub fn verify_timed(key: &VerifyingKey, proof: &Proof) -> Result<(Vec<Statement>
         let leaves: Vec<protocol::Verified> = verified.by_ref().take(parts.len()).collect();
         statements.extend(describe(key, run, parts, &leaves));
     }
-    let mut phases: Vec<(&'static str, Duration)> = Vec::new();
+    let mut phases = Phases::new();
     for (name, time) in clock.end() {
         match phases.iter_mut().find(|(n, _)| *n == name) {
             Some((_, total)) => *total += time,

@@ -3,8 +3,8 @@ use crate::args;
 use crate::ui::{Ui, error_json, seconds};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-use zktorch::{ModelId, Proof, RangeProof, Rejection, Statement, StatementTensor, VerifyingKey};
+use std::time::Instant;
+use zktorch::{ModelId, Phases, Proof, RangeProof, Rejection, Statement, StatementTensor, VerifyingKey};
 
 /// `zktorch verify`.
 pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
@@ -64,7 +64,7 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
 }
 
 /// What a valid proof shows, and the time of each step.
-type Timed = (Vec<Statement>, Vec<(&'static str, Duration)>);
+type Timed = (Vec<Statement>, Phases);
 
 /// The statement, or why not. A file that cannot be read at all, or is no proof, is the caller's mistake and not a rejection.
 fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Timed, Rejection>, Failure> {
