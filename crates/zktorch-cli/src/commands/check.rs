@@ -104,8 +104,9 @@ fn node_lines(report: &CheckReport, order: Option<Order>, ui: &Ui) {
     line(ui, share(report.cost.saturating_sub(of_nodes(NodeReport::cost)), report), cells, lookups, "tables and inputs");
 }
 
-/// Seconds and bytes that a proof takes, within a factor of about 1.5. The coefficients fit figures of `zktorch bench` with 2 threads of a Xeon with
-/// AVX-512 (mlp, lenet5, nanogpt, gpt2-64 and gptj-28); one more thread up to the eighth is taken to help as much as these two did.
+/// Seconds and bytes that a proof takes, roughly. The coefficients were fitted by hand to three proofs with 2 threads of a Xeon with AVX-512: nanogpt,
+/// gpt2-64 (both within a fifth) and gptj-28 (whose 8-bit weights take less memory than this says). Up to eight threads are taken to help
+/// in proportion.
 fn estimate(report: &CheckReport) -> (f64, u64) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
     let work = 0.5e-6 * report.cells as f64 + 0.28e-6 * report.lookups as f64 + 4e-9 * report.parameters as f64;
