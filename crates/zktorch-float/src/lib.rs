@@ -5,6 +5,7 @@
 //! The interpreter executes it in `f32` and is the reference for everything derived from the graph.
 
 mod error;
+mod floats;
 mod graph;
 mod interp;
 mod op;
@@ -12,6 +13,7 @@ mod tensor;
 mod tree;
 
 pub use error::{EvalError, GraphError};
+pub use floats::Floats;
 pub use graph::{Graph, Node, ValueId, ValueInfo};
 pub use interp::{eval_op, interpret, run};
 pub use op::{BinaryFn, CoordinateTransform, Direction, NearestMode, Op, PadMode, ReduceFn, ResizeMode, RnnActivation, UnaryFn};

@@ -1,6 +1,6 @@
 //! Dense row-major tensors.
 
-use crate::EvalError;
+use crate::{EvalError, Floats};
 use std::fmt;
 
 /// Element types. Narrower types of a source model are widened: every integer type becomes [`DType::I64`] and every floating
@@ -29,7 +29,7 @@ impl fmt::Display for DType {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data {
     /// Floats.
-    F32(Vec<f32>),
+    F32(Floats),
     /// Integers.
     I64(Vec<i64>),
     /// Truth values.
@@ -84,7 +84,7 @@ impl Tensor {
 
     /// A float tensor; an error if the sizes disagree.
     pub fn f32(shape: Vec<usize>, data: Vec<f32>) -> Result<Self, EvalError> {
-        Self::new(shape, Data::F32(data))
+        Self::new(shape, Data::F32(data.into()))
     }
 
     /// An integer tensor; an error if the sizes disagree.
@@ -99,7 +99,7 @@ impl Tensor {
 
     /// A float scalar.
     pub fn scalar(x: f32) -> Self {
-        Self { shape: Vec::new(), data: Data::F32(vec![x]) }
+        Self { shape: Vec::new(), data: Data::F32(vec![x].into()) }
     }
 
     /// An integer vector.
@@ -163,7 +163,7 @@ impl Tensor {
     /// The elements as floats, whatever the type (truth values become 0 and 1).
     pub fn to_f32_vec(&self) -> Vec<f32> {
         match &self.data {
-            Data::F32(v) => v.clone(),
+            Data::F32(v) => v.to_vec(),
             Data::I64(v) => v.iter().map(|&x| x as f32).collect(),
             Data::Bool(v) => v.iter().map(|&x| f32::from(u8::from(x))).collect(),
         }

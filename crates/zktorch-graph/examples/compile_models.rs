@@ -155,7 +155,7 @@ fn inputs(graph: &Graph, arrays: &BTreeMap<String, Tensor>) -> Result<Vec<Tensor
 
 fn convert(t: &Tensor, to: DType) -> Result<Tensor> {
     let data = match (&t.data, to) {
-        (d, DType::F32) if !matches!(d, Data::F32(_)) => Data::F32(t.to_f32_vec()),
+        (d, DType::F32) if !matches!(d, Data::F32(_)) => Data::F32(t.to_f32_vec().into()),
         (Data::F32(v), DType::I64) => Data::I64(v.iter().map(|x| *x as i64).collect()),
         (Data::I64(v), DType::Bool) => Data::Bool(v.iter().map(|x| *x != 0).collect()),
         (d, _) => d.clone(),
@@ -183,7 +183,7 @@ fn test_set(graph: &Graph, path: &Path) -> Result<Vec<Vec<Tensor>>> {
     for i in 0..rows {
         let (from, to) = (i * row, i * row + n);
         let data = match &all.data {
-            Data::F32(v) => Data::F32(v[from..to].to_vec()),
+            Data::F32(v) => Data::F32(v[from..to].to_vec().into()),
             Data::I64(v) => Data::I64(v[from..to].to_vec()),
             Data::Bool(v) => Data::Bool(v[from..to].to_vec()),
         };

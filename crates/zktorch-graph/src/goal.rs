@@ -4,7 +4,7 @@ use crate::blocks::TablePlan;
 use crate::calibrate::{self, Ranges, formats};
 use crate::economy;
 use crate::model::CompiledModel;
-use crate::store::InMemory;
+use crate::store::{InMemory, WeightStore};
 use crate::{CompileError, CompileOptions, Format, rewrite};
 use std::sync::Arc;
 use zktorch_float::{DType, Data, EvalError, Graph, Tensor, eval_op, run};
@@ -67,6 +67,7 @@ struct Search<'a> {
     trials: &'a [Vec<Tensor>],
     references: Vec<Vec<Tensor>>,
     options: &'a CompileOptions,
+    store: &'a dyn WeightStore,
 }
 
 impl Search<'_> {
@@ -77,7 +78,7 @@ impl Search<'_> {
     /// The model with these widths, and how close it is; a width at which something does not fit is no candidate.
     fn candidate(&self, ranges: &Ranges, bits: u32, max_scale: i32) -> Result<Option<Candidate>, CompileError> {
         let options = self.options(bits, max_scale);
-        let build = |plan: &TablePlan| crate::compile::build(&InMemory, self.graph, ranges, &options, plan);
+        let build = |plan: &TablePlan| crate::compile::build(self.store, self.graph, ranges, &options, plan);
         let model = if self.options.adapt { economy::cheapest(bits, None, build)?.0 } else { build(&TablePlan::of_width(bits))? };
         let mut cosine = 1.0f64;
         for (inputs, reference) in self.trials.iter().zip(&self.references) {
@@ -161,6 +162,20 @@ pub fn compile_to_goal(
     options: &CompileOptions,
     goal: f64,
 ) -> Result<(CompiledModel, GoalReport), CompileError> {
+    compile_to_goal_into(&InMemory, graph, calibration, options, goal)
+}
+
+/// Like [`compile_to_goal`]; the integers of large weights go to `store`, those of every candidate.
+///
+/// # Errors
+/// As [`compile_to_goal`]; a failing store is reported like a node without a lowering.
+pub fn compile_to_goal_into(
+    store: &dyn WeightStore,
+    graph: &Graph,
+    calibration: &[Vec<Tensor>],
+    options: &CompileOptions,
+    goal: f64,
+) -> Result<(CompiledModel, GoalReport), CompileError> {
     graph.validate()?;
     options.check(graph.inputs.len(), graph.outputs.len())?;
     let refused = |expected: &str, got: String| Err(CompileError::Option { option: "fidelity", expected: expected.to_owned(), got });
@@ -177,10 +192,10 @@ pub fn compile_to_goal(
     for inputs in trials {
         references.push(run(&graph, inputs, |_, _| {})?.iter().map(|t| (**t).clone()).collect());
     }
-    let search = Search { graph: &graph, trials, references, options };
+    let search = Search { graph: &graph, trials, references, options, store };
     let Some(mut best) = search.narrowest(&ranges, goal)? else {
         // Not even the usual widths can be run: the error of compiling as usual, or of running it, says why.
-        let model = crate::compile(&graph, calibration, options)?;
+        let model = crate::compile_into(store, &graph, calibration, options)?;
         let report = GoalReport { goal, reached: 0.0, trials: 0, activation_bits: options.activation_bits, widened: 0, limits: Vec::new() };
         return Ok((model, report));
     };

@@ -19,7 +19,8 @@ pub trait WeightStore {
 }
 
 /// Keeps all weights in memory.
-pub(crate) struct InMemory;
+#[derive(Debug, Clone, Copy)]
+pub struct InMemory;
 
 impl WeightStore for InMemory {
     fn keep(&self, _: &str, cells: MatrixCells) -> io::Result<MatrixCells> {

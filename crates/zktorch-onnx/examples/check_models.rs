@@ -131,7 +131,7 @@ fn read_npz(path: &Path) -> Result<Arrays, Box<dyn Error>> {
         let shape: Vec<usize> = array.shape().iter().map(|&d| d as usize).collect();
         let kind = array.dtype().descr();
         let data = match kind.trim_matches('\'').trim_start_matches(['<', '|', '=']) {
-            "f4" => Data::F32(array.into_vec::<f32>()?),
+            "f4" => Data::F32(array.into_vec::<f32>()?.into()),
             "f8" => Data::F32(array.into_vec::<f64>()?.into_iter().map(|v| v as f32).collect()),
             "i8" => Data::I64(array.into_vec::<i64>()?),
             "i4" => Data::I64(array.into_vec::<i32>()?.into_iter().map(i64::from).collect()),

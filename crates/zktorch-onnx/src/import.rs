@@ -339,7 +339,7 @@ fn sample(input: &ValueInfoProto, shape: Vec<usize>, seed: u64) -> Result<Tensor
     let count = shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s).filter(|&n| n <= MAX_INPUT));
     let count = count.ok_or_else(|| fail(&format!("shape {shape:?} is too large")))?;
     let data = match dtype {
-        DType::F32 => Data::F32(normal(count, seed)),
+        DType::F32 => Data::F32(normal(count, seed).into()),
         DType::I64 => Data::I64(vec![0; count]),
         DType::Bool => Data::Bool(vec![true; count]),
     };

@@ -5,7 +5,7 @@ use crate::files::Files;
 use crate::proto::{ElementType, TensorProto};
 use bytes::Bytes;
 use std::path::{Component, Path, PathBuf};
-use zktorch_float::{DType, Data, Tensor};
+use zktorch_float::{DType, Data, Floats, Tensor};
 
 /// The element type that stands for `element` in the graph.
 pub(crate) fn dtype(element: i32) -> Result<DType, String> {
@@ -138,12 +138,12 @@ fn decode(proto: &TensorProto, files: &Files) -> Result<Tensor, String> {
         };
         unpacked(element, &bytes, count)
     } else if proto.data_location == Some(1) {
-        from_bytes(element, &external(proto, files, bytes_wanted)?)
+        from_bytes(element, external(proto, files, bytes_wanted)?)
     } else if let Some(raw) = &proto.raw_data {
         if raw.len() != bytes_wanted {
             return Err(format!("shape {shape:?} of {element:?} needs {bytes_wanted} bytes, got {}", raw.len()));
         }
-        from_bytes(element, raw)
+        from_bytes(element, raw.clone())
     } else {
         from_fields(proto, element)
     };
@@ -153,7 +153,7 @@ fn decode(proto: &TensorProto, files: &Files) -> Result<Tensor, String> {
 /// Elements from the typed fields.
 fn from_fields(proto: &TensorProto, element: ElementType) -> Data {
     match element {
-        ElementType::Float => Data::F32(proto.float_data.clone()),
+        ElementType::Float => Data::F32(proto.float_data.clone().into()),
         ElementType::Double => Data::F32(proto.double_data.iter().map(|&v| v as f32).collect()),
         ElementType::Float16 => Data::F32(proto.int32_data.iter().map(|&v| half(v as u16)).collect()),
         ElementType::Bfloat16 => Data::F32(proto.int32_data.iter().map(|&v| f32::from_bits((v as u32 & 0xffff) << 16)).collect()),
@@ -164,26 +164,26 @@ fn from_fields(proto: &TensorProto, element: ElementType) -> Data {
     }
 }
 
-/// Elements from little-endian bytes; `bytes` is a whole number of elements.
-fn from_bytes(element: ElementType, bytes: &[u8]) -> Data {
-    fn each<const N: usize, T>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> Vec<T> {
+/// Elements from little-endian bytes; `bytes` is a whole number of elements. Floats that are aligned stay where they are.
+fn from_bytes(element: ElementType, bytes: Bytes) -> Data {
+    fn each<const N: usize, T, C: FromIterator<T>>(bytes: &[u8], f: impl Fn([u8; N]) -> T) -> C {
         bytes.as_chunks::<N>().0.iter().map(|c| f(*c)).collect()
     }
     match element {
-        ElementType::Double => Data::F32(each(bytes, |b| f64::from_le_bytes(b) as f32)),
-        ElementType::Float16 => Data::F32(each(bytes, |b| half(u16::from_le_bytes(b)))),
-        ElementType::Bfloat16 => Data::F32(each(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
+        ElementType::Double => Data::F32(each(&bytes, |b| f64::from_le_bytes(b) as f32)),
+        ElementType::Float16 => Data::F32(each(&bytes, |b| half(u16::from_le_bytes(b)))),
+        ElementType::Bfloat16 => Data::F32(each(&bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))),
         ElementType::Bool => Data::Bool(bytes.iter().map(|&b| b != 0).collect()),
         ElementType::Uint8 => Data::I64(bytes.iter().map(|&b| i64::from(b)).collect()),
         ElementType::Int8 => Data::I64(bytes.iter().map(|&b| i64::from(b as i8)).collect()),
-        ElementType::Uint16 => Data::I64(each(bytes, |b| i64::from(u16::from_le_bytes(b)))),
-        ElementType::Int16 => Data::I64(each(bytes, |b| i64::from(i16::from_le_bytes(b)))),
-        ElementType::Int32 => Data::I64(each(bytes, |b| i64::from(i32::from_le_bytes(b)))),
-        ElementType::Uint32 => Data::I64(each(bytes, |b| i64::from(u32::from_le_bytes(b)))),
-        ElementType::Int64 => Data::I64(each(bytes, i64::from_le_bytes)),
-        ElementType::Uint64 => Data::I64(each(bytes, |b| u64::from_le_bytes(b) as i64)),
+        ElementType::Uint16 => Data::I64(each(&bytes, |b| i64::from(u16::from_le_bytes(b)))),
+        ElementType::Int16 => Data::I64(each(&bytes, |b| i64::from(i16::from_le_bytes(b)))),
+        ElementType::Int32 => Data::I64(each(&bytes, |b| i64::from(i32::from_le_bytes(b)))),
+        ElementType::Uint32 => Data::I64(each(&bytes, |b| i64::from(u32::from_le_bytes(b)))),
+        ElementType::Int64 => Data::I64(each(&bytes, i64::from_le_bytes)),
+        ElementType::Uint64 => Data::I64(each(&bytes, |b| u64::from_le_bytes(b) as i64)),
         // The callers let only known types through; the rest is float.
-        _ => Data::F32(each(bytes, f32::from_le_bytes)),
+        _ => Data::F32(Floats::from_le_bytes(bytes)),
     }
 }
 

@@ -4,13 +4,16 @@ use crate::container::{self, Kind, Parts};
 use crate::error::{Error, FileError, InputError};
 use crate::metric::{self, Metric};
 use crate::tensors::{self, TensorSpec};
+use crate::weights::WeightFolder;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use zktorch_float::{Graph, Tensor};
-use zktorch_graph::{CompileError, CompileOptions, CompiledModel, Fidelity, GoalReport, NodeReport, RunOutput, Visibility, WeightStore};
+use zktorch_graph::{
+    CompileError, CompileOptions, CompiledModel, Fidelity, GoalReport, InMemory, NodeReport, RunOutput, Visibility, WeightStore,
+};
 use zktorch_onnx::{ImportError, ImportOptions, OpenDim};
 use zktorch_program::{CellWidth, Matrix, MatrixCells};
 
@@ -76,6 +79,18 @@ pub struct Options {
     pub weight_bits: Option<u32>,
     /// Count correct predictions instead of giving outputs.
     pub metric: Option<Metric>,
+    /// Folder for the integers of large weights while the model is in use, on a disk with two bytes of space per parameter; in memory if absent.
+    pub spool: Option<PathBuf>,
+}
+
+impl Options {
+    /// Where the integers of large weights are kept.
+    fn store(&self) -> Box<dyn WeightStore> {
+        match &self.spool {
+            Some(folder) => Box::new(WeightFolder::new(folder)),
+            None => Box::new(InMemory),
+        }
+    }
 }
 
 /// A graph, samples of its inputs, and how to compile it.
@@ -177,11 +192,10 @@ impl OnnxModel {
     /// # Errors
     /// [`Error::Compile`], or [`Error::Metric`] for a model that the metric does not apply to.
     pub fn compile_on(&self, samples: &[Vec<Tensor>], options: &Options) -> Result<Model, Error> {
-        let (graph, samples, options) = self.task(samples, options)?;
-        Model::new(zktorch_graph::compile(&graph, &samples, &options)?, self.operators().into_iter().collect())
+        self.compile_into(&*options.store(), samples, options)
     }
 
-    /// Like [`OnnxModel::compile_on`]; the integers of large weights go to `store` one by one, for models larger than memory.
+    /// Like [`OnnxModel::compile_on`]; the integers of large weights go to `store` one by one instead of the options' folder.
     ///
     /// # Errors
     /// As [`OnnxModel::compile_on`].
@@ -196,9 +210,9 @@ impl OnnxModel {
     /// # Errors
     /// As [`OnnxModel::compile`]; also a goal outside of (0, 1], or no calibration files.
     pub fn compile_to_fidelity(&self, options: &Options, goal: f64) -> Result<(Model, GoalReport), Error> {
-        let samples = self.samples(options)?;
+        let (samples, store) = (self.samples(options)?, options.store());
         let (graph, samples, options) = self.task(&samples, options)?;
-        let (compiled, report) = zktorch_graph::compile_to_goal(&graph, &samples, &options, goal)?;
+        let (compiled, report) = zktorch_graph::compile_to_goal_into(&*store, &graph, &samples, &options, goal)?;
         Ok((Model::new(compiled, self.operators().into_iter().collect())?, report))
     }
 

@@ -313,7 +313,7 @@ fn convert(path: &Path, specs: &[TensorSpec], spec: &TensorSpec, entry: Entry) -
         return Err(mismatch(format!("'{}' has {} numbers, shape {:?} wants {}", spec.name, entry.numbers.len(), spec.shape, spec.len())));
     }
     let data = match (spec.dtype, entry.numbers) {
-        (DType::F32, Numbers::Float(v)) => Data::F32(finite(path, spec, v)?),
+        (DType::F32, Numbers::Float(v)) => Data::F32(finite(path, spec, v)?.into()),
         (DType::F32, Numbers::Int(v)) => Data::F32(v.into_iter().map(|x| x as f32).collect()),
         (DType::I64, Numbers::Int(v)) => Data::I64(v),
         (DType::Bool, Numbers::Bool(v)) => Data::Bool(v),

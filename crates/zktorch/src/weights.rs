@@ -1,21 +1,28 @@
 //! Weights on disk while a model is compiled.
 
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use zktorch_graph::WeightStore;
 use zktorch_program::{CellWidth, MatrixCells};
 
-/// Keeps the integers of large weights in files of a folder instead of in memory. The files lose their names at once, and their space when the
-/// model that uses them is dropped.
+/// Weights of fewer bytes stay in memory.
+const LEAST: usize = 1 << 16;
+
+/// Keeps the integers of large weights in files of a folder instead of in memory. The files lose their names at once, and their space when the folder
+/// and the models that use them are dropped. The same integers, which every candidate of a search has, are written once.
 #[derive(Debug, Clone)]
 pub struct WeightFolder {
     folder: PathBuf,
+    /// By width and digest of their bytes.
+    kept: Arc<Mutex<HashMap<(CellWidth, [u8; 32]), MatrixCells>>>,
 }
 
 impl WeightFolder {
     /// Files in `folder`, on a disk with a byte or two of space per parameter.
     pub fn new(folder: impl Into<PathBuf>) -> WeightFolder {
-        WeightFolder { folder: folder.into() }
+        WeightFolder { folder: folder.into(), kept: Arc::default() }
     }
 
     /// Keeps cells that are given as their little-endian bytes.
@@ -32,7 +39,18 @@ impl WeightFolder {
 
 impl WeightStore for WeightFolder {
     fn keep(&self, _: &str, cells: MatrixCells) -> io::Result<MatrixCells> {
-        self.keep_bytes(cells.width(), &cells.to_le_bytes())
+        let (width, bytes) = (cells.width(), cells.to_le_bytes());
+        if bytes.len() < LEAST {
+            return Ok(cells.clone());
+        }
+        let key = (width, *blake3::Hasher::new().update_rayon(&bytes).finalize().as_bytes());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.get(&key) {
+            return Ok(known.clone());
+        }
+        let cells = self.keep_bytes(width, &bytes)?;
+        kept.insert(key, cells.clone());
+        Ok(cells)
     }
 }
 
@@ -45,12 +63,16 @@ mod tests {
     fn kept_weights_are_the_given_ones_and_leave_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let folder = WeightFolder::new(dir.path());
-        for values in [&[1, -2, 3][..], &[300, 4], &[-70_000], &[]] {
+        let long = |factor: i32| (0..LEAST as i32).map(|i| (i % 100 - 50) * factor).collect::<Vec<_>>();
+        for values in [&[1, -2, 3][..], &[], &long(1), &long(100), &long(70_000)] {
             let cells = MatrixCells::narrowest(values);
             assert_eq!(folder.keep("w", cells.clone()).unwrap(), cells);
         }
+        let address = || folder.keep("w", MatrixCells::narrowest(&long(1))).unwrap().to_le_bytes().as_ptr();
+        assert_eq!(address(), address(), "the same integers are kept once");
+        assert_eq!(folder.keep_bytes(CellWidth::Two, &[1, 2]).unwrap(), MatrixCells::from(vec![0x201i16]));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(folder.keep_bytes(CellWidth::Two, &[1, 2, 3]).is_err());
-        assert!(WeightFolder::new(dir.path().join("absent")).keep("w", MatrixCells::narrowest(&[1])).is_err());
+        assert!(WeightFolder::new(dir.path().join("absent")).keep("w", MatrixCells::narrowest(&long(1))).is_err());
     }
 }

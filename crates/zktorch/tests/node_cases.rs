@@ -57,7 +57,7 @@ fn encode(case: &Case) -> Vec<u8> {
         let mut proto = TensorProto { name: Some(name.clone()), data_type: Some(element(t)), ..TensorProto::default() };
         proto.dims = t.shape.iter().map(|&d| d as i64).collect();
         match &t.data {
-            Data::F32(v) => proto.float_data.clone_from(v),
+            Data::F32(v) => proto.float_data = v.to_vec(),
             Data::I64(v) => proto.int64_data.clone_from(v),
             Data::Bool(v) => proto.int32_data = v.iter().map(|&b| i32::from(b)).collect(),
         }

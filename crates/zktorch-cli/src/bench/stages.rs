@@ -2,7 +2,7 @@
 
 use super::models;
 use crate::args::{self, Stage};
-use crate::commands::{dims, inspect::parts_json};
+use crate::commands::{dims, fidelity_json, inspect::parts_json};
 use crate::process::{cpu_seconds, peak_rss_bytes, reset_peak};
 use crate::ui::Ui;
 use crate::{Failure, Outcome};
@@ -26,8 +26,16 @@ pub fn bench_one(args: &args::BenchOne, ui: &Ui) -> Result<Outcome, Failure> {
 /// Inputs that a model is calibrated on; the first is the one that is proved.
 const SAMPLES: u64 = 4;
 
-/// Compiles the model and writes its file.
-fn compile(args: &args::BenchOne, ui: &Ui) -> Result<(Model, f64), Failure> {
+/// A compiled model.
+struct Compiled {
+    model: Model,
+    compile_seconds: f64,
+    /// By output; null if the integers are not those of the float weights.
+    fidelity: Value,
+}
+
+/// Compiles the model, and compares it with the original on the input that is proved.
+fn compile(args: &args::BenchOne, ui: &Ui) -> Result<Compiled, Failure> {
     if let Some(decoder) = models::gptj::named(&args.model) {
         ui.phase("making the float graph");
         let onnx = OnnxModel::from_graph(decoder.graph(), &args.model);
@@ -38,7 +46,7 @@ fn compile(args: &args::BenchOne, ui: &Ui) -> Result<(Model, f64), Failure> {
         let store = models::gptj::Turned { folder: WeightFolder::new(&args.dir), progress: &progress };
         let options = Options { weight_bits: Some(models::gptj::WEIGHT_BITS), ..Options::default() };
         let model = onnx.compile_into(&store, &samples, &options)?;
-        return Ok((model, began.elapsed().as_secs_f64()));
+        return Ok(Compiled { model, compile_seconds: began.elapsed().as_secs_f64(), fidelity: Value::Null });
     }
     let path = match models::named(&args.model) {
         Some(onnx) => {
@@ -51,12 +59,15 @@ fn compile(args: &args::BenchOne, ui: &Ui) -> Result<(Model, f64), Failure> {
     let began = Instant::now();
     let onnx = OnnxModel::read(&path, &dims(&args.dims))?;
     let samples: Vec<_> = (0..SAMPLES).map(|seed| models::inputs(&onnx.inputs(), seed)).collect();
-    let model = onnx.compile_on(&samples, &Options::default())?;
-    Ok((model, began.elapsed().as_secs_f64()))
+    let model = onnx.compile_on(&samples, &Options { spool: Some(args.dir.clone()), ..Options::default() })?;
+    let compile_seconds = began.elapsed().as_secs_f64();
+    ui.phase("comparing with the original");
+    let fidelity = fidelity_json(&onnx.fidelity(&model, &samples[..1])?);
+    Ok(Compiled { model, compile_seconds, fidelity })
 }
 
 fn prepare(args: &args::BenchOne, ui: &Ui) -> Result<Value, Failure> {
-    let (model, compile_seconds) = compile(args, ui)?;
+    let Compiled { model, compile_seconds, fidelity } = compile(args, ui)?;
     ui.phase("writing the model");
     let path = args.dir.join("model.zkt");
     let model_bytes = model.write(&path)?;
@@ -83,6 +94,7 @@ fn prepare(args: &args::BenchOne, ui: &Ui) -> Result<Value, Failure> {
         "cells": report.cells,
         "lookups": report.lookups,
         "activation_bits": report.activation_bits,
+        "fidelity": fidelity,
     }))
 }
 
@@ -132,6 +144,7 @@ fn prove(dir: &Path) -> Result<Value, Failure> {
         "peak_rss_bytes": peaks.total.max(peak_rss_bytes()),
         "phase_peak_bytes": peaks.phases,
         "proof_bytes": proof_bytes,
+        "message_bytes": proved.proof.proof_len(),
     }))
 }
 

@@ -35,6 +35,11 @@ fn size(v: &Value) -> String {
     v.as_u64().map_or("-".to_owned(), bytes)
 }
 
+/// The least cosine of an output with the original's.
+fn least_cosine(fidelity: &Value) -> Option<f64> {
+    fidelity.as_object()?.values().filter_map(|f| f["cosine"].as_f64()).reduce(f64::min)
+}
+
 fn titles(list: &[&str]) -> Vec<String> {
     list.iter().map(|t| (*t).to_owned()).collect()
 }
@@ -50,7 +55,9 @@ fn sizes(results: &[Value]) -> Vec<Vec<String>> {
         "set-up",
         "proving key",
         "verifying key",
+        "cosine",
         "proof",
+        "messages",
         "verify",
         "peak memory",
         "per cell",
@@ -60,7 +67,9 @@ fn sizes(results: &[Value]) -> Vec<Vec<String>> {
         let mut row = head(r);
         row.extend(["parameters", "cells", "lookups"].map(number));
         row.extend(["compile_seconds", "setup_seconds"].map(|k| time(&r[k])));
-        row.extend(["pk_bytes", "vk_bytes", "proof_bytes"].map(|k| size(&r[k])));
+        row.extend(["pk_bytes", "vk_bytes"].map(|k| size(&r[k])));
+        row.push(least_cosine(&r["fidelity"]).map_or("-".to_owned(), |c| format!("{c:.6}")));
+        row.extend(["proof_bytes", "message_bytes"].map(|k| size(&r[k])));
         row.extend([time(&r["verify_seconds"]), size(&r["peak_rss_bytes"])]);
         row.push(r["peak_bytes_per_cell"].as_f64().map_or("-".to_owned(), |b| bytes(b as u64)));
         table.push(row);

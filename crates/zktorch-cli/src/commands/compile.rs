@@ -3,7 +3,16 @@ use crate::args;
 use crate::ui::{Ui, bytes, count};
 use crate::{Failure, Outcome};
 use serde_json::json;
+use std::path::{Path, PathBuf};
 use zktorch::{GoalReport, OnnxModel, Options, container, tensors};
+
+/// The folder that a file is in.
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
 
 /// Samples on which the integer model is compared with the original: each one is a run of both.
 const COMPARED: usize = 8;
@@ -18,6 +27,8 @@ pub fn compile(args: &args::Compile, ui: &Ui) -> Result<Outcome, Failure> {
         inputs: args.input_visibility.into(),
         outputs: args.output_visibility.into(),
         metric: args.metric.map(Into::into),
+        // Beside the output: there is room for the weights.
+        spool: Some(folder_of(&args.output)),
         ..Options::default()
     };
     ui.phase("calibrating and compiling");

@@ -33,7 +33,7 @@ fn predictions(world: &World) -> Vec<i64> {
     let shapes: Vec<_> = model.inputs().into_iter().map(|s| s.shape).collect();
     let predict = |image: Vec<f32>| {
         let label = Tensor { shape: shapes[1].clone(), data: Data::I64(vec![0]) };
-        let run = model.run(&[Tensor { shape: shapes[0].clone(), data: Data::F32(image) }, label]).unwrap();
+        let run = model.run(&[Tensor { shape: shapes[0].clone(), data: Data::F32(image.into()) }, label]).unwrap();
         let scores = run.outputs[0].to_f32_vec();
         (1..10).fold(0, |best, j| if scores[j] > scores[best] { j } else { best }) as i64
     };

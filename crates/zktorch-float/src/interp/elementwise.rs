@@ -289,7 +289,7 @@ pub(crate) fn select(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tenso
     let c = super::view::expand(&Tensor::bool(condition.shape.clone(), c.to_vec())?, &shape)?;
     let c = c.as_bool()?;
     let data = match (&a.data, &b.data) {
-        (Data::F32(a), Data::F32(b)) => Data::F32(pick(c, a, b)),
+        (Data::F32(a), Data::F32(b)) => Data::F32(pick(c, a, b).into()),
         (Data::I64(a), Data::I64(b)) => Data::I64(pick(c, a, b)),
         (Data::Bool(a), Data::Bool(b)) => Data::Bool(pick(c, a, b)),
         _ => return Err(EvalError::WrongType { expected: a.dtype(), got: b.dtype() }),
@@ -304,7 +304,7 @@ fn pick<T: Copy>(c: &[bool], a: &[T], b: &[T]) -> Vec<T> {
 /// Converts the element type.
 pub(crate) fn cast(x: &Tensor, to: DType) -> Result<Tensor, EvalError> {
     let data = match (&x.data, to) {
-        (_, DType::F32) => Data::F32(x.to_f32_vec()),
+        (_, DType::F32) => Data::F32(x.to_f32_vec().into()),
         (Data::F32(v), DType::I64) => Data::I64(v.iter().map(|&a| a as i64).collect()),
         (Data::Bool(v), DType::I64) => Data::I64(v.iter().map(|&a| i64::from(a)).collect()),
         (Data::F32(v), DType::Bool) => Data::Bool(v.iter().map(|&a| a != 0.0).collect()),

@@ -57,7 +57,7 @@ fn element_offsets(x: &Tensor, indices: &Tensor, axis: usize) -> Result<Vec<usiz
 /// Gathers single elements along an axis.
 pub(crate) fn gather_elements(x: &Tensor, indices: &Tensor, axis: usize) -> Result<Tensor, EvalError> {
     let offsets = element_offsets(x, indices, axis)?;
-    let data = map_data!(&x.data, v => offsets.iter().map(|&o| v[o]).collect());
+    let data = map_data!(&x.data, v => offsets.iter().map(|&o| v[o]).collect::<Vec<_>>());
     Tensor::new(indices.shape.clone(), data)
 }
 
@@ -81,7 +81,7 @@ fn write(x: &Tensor, updates: &Tensor, stretches: Stretches) -> Result<Tensor, E
     }
     same_type(x, updates)?;
     let data = match (&x.data, &updates.data) {
-        (Data::F32(a), Data::F32(b)) => Data::F32(apply(a, b, &stretches)),
+        (Data::F32(a), Data::F32(b)) => Data::F32(apply(a, b, &stretches).into()),
         (Data::I64(a), Data::I64(b)) => Data::I64(apply(a, b, &stretches)),
         (Data::Bool(a), Data::Bool(b)) => Data::Bool(apply(a, b, &stretches)),
         _ => return Err(EvalError::WrongType { expected: x.dtype(), got: updates.dtype() }),
@@ -119,7 +119,7 @@ fn tuples(x: &Tensor, indices: &Tensor, batch: usize) -> Result<(Stretches, Vec<
 pub(crate) fn gather_nd(x: &Tensor, indices: &Tensor, batch_dims: usize) -> Result<Tensor, EvalError> {
     let (stretches, shape) = tuples(x, indices, batch_dims)?;
     volume(&shape)?;
-    let data = map_data!(&x.data, v => stretches.iter().flat_map(|&(o, l)| v[o..o + l].iter().copied()).collect());
+    let data = map_data!(&x.data, v => stretches.iter().flat_map(|&(o, l)| v[o..o + l].iter().copied()).collect::<Vec<_>>());
     Tensor::new(shape, data)
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor, EvalError> {
         }
         _ => {
             let (shape, out) = product(a, a.as_f32()?, b, b.as_f32()?)?;
-            (shape, Data::F32(out))
+            (shape, Data::F32(out.into()))
         }
     };
     Tensor::new(shape, data)

@@ -247,7 +247,7 @@ fn step(
 macro_rules! map_data {
     ($data:expr, $v:ident => $body:expr) => {
         match $data {
-            $crate::Data::F32($v) => $crate::Data::F32($body),
+            $crate::Data::F32($v) => $crate::Data::F32($body.into()),
             $crate::Data::I64($v) => $crate::Data::I64($body),
             $crate::Data::Bool($v) => $crate::Data::Bool($body),
         }
@@ -262,5 +262,5 @@ pub(crate) fn same_type(a: &Tensor, b: &Tensor) -> Result<(), EvalError> {
 
 /// A tensor whose size is known to fit; checked all the same.
 pub(crate) fn float(shape: Vec<usize>, data: Vec<f32>) -> Result<Tensor, EvalError> {
-    Tensor::new(shape, Data::F32(data))
+    Tensor::new(shape, Data::F32(data.into()))
 }

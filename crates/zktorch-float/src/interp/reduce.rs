@@ -41,7 +41,7 @@ pub(crate) fn reduce(x: &Tensor, function: ReduceFn, axes: &[usize], keepdims: b
     let cells = volume(&kept)?;
     let count: usize = axes.iter().map(|&a| x.shape[a]).product();
     let data = match &x.data {
-        Data::F32(v) => Data::F32(floats(v, &x.shape, &strides, cells, count, function)),
+        Data::F32(v) => Data::F32(floats(v, &x.shape, &strides, cells, count, function).into()),
         Data::I64(v) => Data::I64(ints(v, &x.shape, &strides, cells, count, function)?),
         Data::Bool(v) => {
             let start = match function {
@@ -204,7 +204,7 @@ pub(crate) fn cum_sum(x: &Tensor, axis: usize, exclusive: bool, reverse: bool) -
                     out[p] = if exclusive { before } else { sum } as f32;
                 }
             }
-            Data::F32(out)
+            Data::F32(out.into())
         }
         Data::I64(v) => {
             let mut out = vec![0i64; v.len()];

@@ -70,7 +70,7 @@ pub(crate) fn concat(parts: &[&Tensor], axis: usize) -> Result<Tensor, EvalError
     let inner: usize = shape[axis + 1..].iter().product();
     volume(&shape)?;
     let data = match &first.data {
-        Data::F32(_) => Data::F32(interleave(parts, axis, outer, inner, |t| t.as_f32())?),
+        Data::F32(_) => Data::F32(interleave(parts, axis, outer, inner, |t| t.as_f32())?.into()),
         Data::I64(_) => Data::I64(interleave(parts, axis, outer, inner, |t| t.as_i64())?),
         Data::Bool(_) => Data::Bool(interleave(parts, axis, outer, inner, |t| t.as_bool())?),
     };
@@ -152,7 +152,7 @@ pub(crate) fn pad(x: &Tensor, mode: PadMode, pads: &[(usize, usize)], value: f32
 pub(crate) fn mapped(x: &Tensor, maps: &[Vec<usize>], fill: f32) -> Result<Tensor, EvalError> {
     let shape = maps.iter().map(Vec::len).collect();
     let data = match &x.data {
-        Data::F32(v) => Data::F32(read_mapped(v, &x.shape, maps, fill)?),
+        Data::F32(v) => Data::F32(read_mapped(v, &x.shape, maps, fill)?.into()),
         Data::I64(v) => Data::I64(read_mapped(v, &x.shape, maps, fill as i64)?),
         Data::Bool(v) => Data::Bool(read_mapped(v, &x.shape, maps, fill != 0.0)?),
     };

@@ -331,7 +331,7 @@ fn identity(n: usize) -> Result<Tensor, EvalError> {
     for i in 0..n {
         values[i * n + i] = 1.0;
     }
-    Tensor::new(vec![n, n], Data::F32(values))
+    Tensor::new(vec![n, n], Data::F32(values.into()))
 }
 
 fn single(mut results: Vec<Tensor>) -> Result<Tensor, EvalError> {

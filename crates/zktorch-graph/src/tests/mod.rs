@@ -77,7 +77,7 @@ impl Net {
                     None => {
                         let n = v.shape.iter().product();
                         let data = match v.dtype {
-                            DType::F32 => Data::F32(vec![1.0; n]),
+                            DType::F32 => Data::F32(vec![1.0; n].into()),
                             DType::I64 => Data::I64(vec![0; n]),
                             DType::Bool => Data::Bool(vec![true; n]),
                         };

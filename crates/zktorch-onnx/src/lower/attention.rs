@@ -54,7 +54,8 @@ fn widened(ctx: &mut Ctx<'_>, mask: ValueId, keys: usize) -> Result<ValueId, Imp
     let axis = rest.len() - 1;
     rest[axis] = keys - width;
     let count = rest.iter().product();
-    let data = if ctx.dtype(mask) == DType::Bool { Data::Bool(vec![false; count]) } else { Data::F32(vec![f32::NEG_INFINITY; count]) };
+    let data =
+        if ctx.dtype(mask) == DType::Bool { Data::Bool(vec![false; count]) } else { Data::F32(vec![f32::NEG_INFINITY; count].into()) };
     let rest = ctx.tensor(rest, data)?;
     let rest = ctx.literal(rest);
     ctx.emit(Op::Concat { axis }, &[mask, rest])

@@ -34,7 +34,7 @@ fn hardmax(ctx: &mut Ctx<'_>) -> Lowered {
     }
     let depth = ctx.shape(rows)[axis];
     let best = ctx.emit(Op::ArgMax { axis, keepdims: false, select_last_index: false }, &[rows])?;
-    let values = ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0]))?;
+    let values = ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0].into()))?;
     let values = ctx.literal(values);
     let y = ctx.emit(Op::OneHot { axis, depth }, &[best, values])?;
     Ok(vec![ctx.reshape(y, shape)?])
@@ -53,8 +53,8 @@ fn local_response(ctx: &mut Ctx<'_>) -> Lowered {
     let (before, after) = ((size - 1) / 2, size / 2);
     let c = shape[1];
     let weight = alpha / size as f32;
-    let band = (0..c * c).map(|i| if i % c + before >= i / c && i % c <= i / c + after { weight } else { 0.0 }).collect();
-    let band = ctx.tensor(vec![c, c], Data::F32(band))?;
+    let band: Vec<f32> = (0..c * c).map(|i| if i % c + before >= i / c && i % c <= i / c + after { weight } else { 0.0 }).collect();
+    let band = ctx.tensor(vec![c, c], Data::F32(band.into()))?;
     let band = ctx.literal(band);
     let squares = ctx.binary(BinaryFn::Mul, x, x)?;
     let flat = ctx.reshape(squares, vec![shape[0], c, shape[2..].iter().product()])?;
@@ -81,7 +81,7 @@ fn mean_variance(ctx: &mut Ctx<'_>) -> Lowered {
     }
     let turned = ctx.emit(Op::Transpose { perm }, &[x])?;
     let row = ctx.shape(turned)[axis..].to_vec();
-    let ones = ctx.tensor(row.clone(), Data::F32(vec![1.0; row.iter().product()]))?;
+    let ones = ctx.tensor(row.clone(), Data::F32(vec![1.0; row.iter().product()].into()))?;
     let ones = ctx.literal(ones);
     let y = ctx.emit(Op::LayerNormalization { axis, eps: 1e-9 }, &[turned, ones])?;
     Ok(vec![ctx.emit(Op::Transpose { perm: back }, &[y])?])
@@ -163,7 +163,7 @@ fn cumulative_product(ctx: &mut Ctx<'_>) -> Lowered {
     part[axis] = 1;
     let ones = match ctx.dtype(x) {
         DType::I64 => Data::I64(vec![1; part.iter().product()]),
-        _ => Data::F32(vec![1.0; part.iter().product()]),
+        _ => Data::F32(vec![1.0; part.iter().product()].into()),
     };
     let ones = ctx.tensor(part, ones)?;
     let mut product: Option<ValueId> = None;
@@ -259,7 +259,7 @@ fn likelihood(ctx: &mut Ctx<'_>, x: ValueId) -> Result<ValueId, ImportError> {
     ctx.ensure(shape.len() >= 2 && places.len() + 1 == shape.len(), || format!("classes {places:?} for {shape:?}"))?;
     let classes = shape[1];
     // One-hot rows of the classes choose scores and weights; a class that is none of them (an ignored one) chooses 0.
-    let values = ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0]))?;
+    let values = ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0].into()))?;
     let values = ctx.literal(values);
     let mut target = target;
     let ignored = ctx.attrs.int("ignore_index");

@@ -93,7 +93,7 @@ fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
     let (rows, updates) = (turn(ctx, index)?, turn(ctx, updates)?);
     let values = match ctx.dtype(x) {
         DType::I64 => ctx.literal(Tensor::ints(vec![0, 1])),
-        _ => ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0])).map(|t| ctx.literal(t))?,
+        _ => ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0].into())).map(|t| ctx.literal(t))?,
     };
     let hits = ctx.emit(Op::OneHot { axis: shape.len(), depth: shape[axis] }, &[rows, values])?;
     let mut row = ctx.shape(updates);

@@ -23,7 +23,7 @@ fn causal_conv(ctx: &mut Ctx<'_>) -> Lowered {
     let before = match ctx.opt(3) {
         Some(past) => past,
         None => {
-            let zeros = ctx.tensor(vec![batch, channels, kernel - 1], Data::F32(vec![0.0; batch * channels * (kernel - 1)]))?;
+            let zeros = ctx.tensor(vec![batch, channels, kernel - 1], Data::F32(vec![0.0; batch * channels * (kernel - 1)].into()))?;
             ctx.literal(zeros)
         }
     };
@@ -82,7 +82,7 @@ fn linear_attention(ctx: &mut Ctx<'_>) -> Lowered {
     let mut state = match ctx.opt(3) {
         Some(past) => past,
         None => {
-            let zeros = ctx.tensor(vec![batch, count, size, width], Data::F32(vec![0.0; batch * count * size * width]))?;
+            let zeros = ctx.tensor(vec![batch, count, size, width], Data::F32(vec![0.0; batch * count * size * width].into()))?;
             ctx.literal(zeros)
         }
     };

@@ -100,7 +100,7 @@ fn max_unpool(ctx: &mut Ctx<'_>) -> Lowered {
         *size = full.checked_sub(w.pads[a].0 + w.pads[a].1).ok_or_else(|| ctx.error("more padding than elements"))?;
     }
     let (count, size): (usize, usize) = (ctx.shape(x).iter().product(), shape.iter().product());
-    let zeros = ctx.tensor(vec![size], Data::F32(vec![0.0; size]))?;
+    let zeros = ctx.tensor(vec![size], Data::F32(vec![0.0; size].into()))?;
     let zeros = ctx.literal(zeros);
     let (x, places) = (ctx.reshape(x, vec![count])?, ctx.reshape(places, vec![count])?);
     let y = ctx.emit(Op::ScatterElements { axis: 0 }, &[zeros, places, x])?;

@@ -44,7 +44,7 @@ pub(super) fn floats(ctx: &mut Ctx<'_>) -> Result<ValueId, crate::ImportError> {
 
 /// A constant from the attributes, which hold the model's weights.
 pub(super) fn weights(ctx: &mut Ctx<'_>, shape: Vec<usize>, data: &[f32]) -> Result<ValueId, crate::ImportError> {
-    let tensor = ctx.tensor(shape, Data::F32(data.to_vec()))?;
+    let tensor = ctx.tensor(shape, Data::F32(data.to_vec().into()))?;
     let id = ctx.literal(tensor);
     ctx.builder.graph.values[id.0].from_weights = true;
     Ok(id)
@@ -204,7 +204,7 @@ fn encode_labels(ctx: &mut Ctx<'_>) -> Lowered {
         }
         (None, Some(values)) => {
             let default = ctx.attrs.float("default_float").unwrap_or(0.0);
-            (DType::F32, Data::F32(values.iter().map(|v| v - default).collect()), Data::F32(vec![default]))
+            (DType::F32, Data::F32(values.iter().map(|v| v - default).collect()), Data::F32(vec![default].into()))
         }
         _ => return Err(ctx.error("either values_int64s or values_floats should be given")),
     };

@@ -135,7 +135,7 @@ impl Resampling<'_> {
         for (d, &axis) in axes.iter().enumerate().filter(|(_, a)| !a.is_identity()) {
             ctx.ensure(axis.input > 0 && axis.output > 0, || "an axis without elements".to_owned())?;
             let (matrix, outside) = self.matrix(axis);
-            let matrix = ctx.tensor(vec![axis.input, axis.output], Data::F32(matrix))?;
+            let matrix = ctx.tensor(vec![axis.input, axis.output], Data::F32(matrix.into()))?;
             let matrix = ctx.literal(matrix);
             let mut perm: Vec<usize> = (0..axes.len()).collect();
             perm.swap(d, axes.len() - 1);
@@ -145,8 +145,8 @@ impl Resampling<'_> {
             }
             y = ctx.emit(Op::MatMul, &[y, matrix])?;
             if self.extrapolation != 0.0 && outside.contains(&true) {
-                let fill = outside.iter().map(|&o| if o { self.extrapolation } else { 0.0 }).collect();
-                let fill = ctx.tensor(vec![axis.output], Data::F32(fill))?;
+                let fill: Vec<f32> = outside.iter().map(|&o| if o { self.extrapolation } else { 0.0 }).collect();
+                let fill = ctx.tensor(vec![axis.output], Data::F32(fill.into()))?;
                 let fill = ctx.literal(fill);
                 y = ctx.binary(BinaryFn::Add, y, fill)?;
             }

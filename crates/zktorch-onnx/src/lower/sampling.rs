@@ -19,7 +19,7 @@ pub(super) const MAX_COEFFICIENTS: usize = 1 << 26;
 /// A constant that depends on the weights if one of `sources` does.
 pub(super) fn derived(ctx: &mut Ctx<'_>, shape: Vec<usize>, values: Vec<f32>, sources: &[ValueId]) -> Result<ValueId, ImportError> {
     let from_weights = sources.iter().any(|id| ctx.builder.graph.value(*id).from_weights);
-    let tensor = ctx.tensor(shape, Data::F32(values))?;
+    let tensor = ctx.tensor(shape, Data::F32(values.into()))?;
     let id = ctx.literal(tensor);
     ctx.builder.graph.values[id.0].from_weights = from_weights;
     Ok(id)

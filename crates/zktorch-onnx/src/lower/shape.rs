@@ -41,7 +41,7 @@ fn constant(ctx: &mut Ctx<'_>) -> Lowered {
     } else if let Some(v) = a.int("value_int") {
         ctx.tensor(Vec::new(), Data::I64(vec![v]))?
     } else if let Some(v) = a.floats("value_floats") {
-        ctx.tensor(vec![v.len()], Data::F32(v.to_vec()))?
+        ctx.tensor(vec![v.len()], Data::F32(v.to_vec().into()))?
     } else if let Some(v) = a.ints("value_ints") {
         Tensor::ints(v.to_vec())
     } else {
@@ -105,7 +105,7 @@ fn range(ctx: &mut Ctx<'_>) -> Lowered {
             let count = (f64::from(limit[0] - start[0]) / f64::from(delta[0])).ceil().max(0.0);
             ctx.ensure(count <= MAX_RANGE as f64, || format!("a range of {count} numbers is too long"))?;
             let values: Vec<f32> = (0..count as usize).map(|i| start[0] + i as f32 * delta[0]).collect();
-            ctx.tensor(vec![values.len()], Data::F32(values))?
+            ctx.tensor(vec![values.len()], Data::F32(values.into()))?
         }
         _ => return Err(ctx.error("the bounds should all be integers or all be floats")),
     };

@@ -101,10 +101,10 @@ pub(super) fn classify(ctx: &mut Ctx<'_>) -> Lowered {
     let zero = ctx.float_literal(0.0);
     let won = ctx.binary(BinaryFn::Greater, scores, zero)?;
     let won = ctx.emit(Op::Cast { to: DType::F32 }, &[won])?;
-    let votes = ctx.tensor(vec![pairs.len(), classes], zktorch_float::Data::F32(votes))?;
+    let votes = ctx.tensor(vec![pairs.len(), classes], zktorch_float::Data::F32(votes.into()))?;
     let votes = ctx.literal(votes);
     let counted = ctx.emit(Op::MatMul, &[won, votes])?;
-    let base = ctx.tensor(vec![classes], zktorch_float::Data::F32(base))?;
+    let base = ctx.tensor(vec![classes], zktorch_float::Data::F32(base.into()))?;
     let base = ctx.literal(base);
     let counted = ctx.binary(BinaryFn::Add, counted, base)?;
     let best = ctx.emit(Op::ArgMax { axis: 1, keepdims: false, select_last_index: false }, &[counted])?;

@@ -100,7 +100,7 @@ fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<(ValueId, Va
             return Some((x, mask));
         }
         let from_weights = r.graph.value(m).from_weights;
-        let bias = r.constant(Tensor::new(shape, Data::F32(bias)).ok()?, from_weights);
+        let bias = r.constant(Tensor::new(shape, Data::F32(bias.into())).ok()?, from_weights);
         let shape = r.shape(x).to_vec();
         let sum = r.emit(Op::Binary(BinaryFn::Add), &[x, bias], DType::F32, shape)?;
         return Some((sum, mask));
