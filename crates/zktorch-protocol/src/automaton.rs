@@ -62,6 +62,60 @@ pub(crate) fn merge(axes: &[(Axis, Weight)]) -> (Fr, Vec<(Axis, Weight)>) {
     (scale, out)
 }
 
+/// Keys below this find their state in a table; the states of most claims are few, and hashing them would take most of a verification.
+const TABLE: u64 = 1 << 16;
+
+/// Absent from the table.
+const NONE: u32 = u32::MAX;
+
+/// Weights of the states of one position, by key: the carry above the flags.
+struct States {
+    list: Vec<(u64, Fr)>,
+    /// Place in the list by key.
+    table: Vec<u32>,
+    /// The same for keys beyond the table.
+    others: HashMap<u64, u32>,
+}
+
+/// The table's entry for a key, if it has one.
+fn at(table: &mut [u32], key: u64) -> Option<&mut u32> {
+    table.get_mut(usize::try_from(key).ok()?)
+}
+
+impl States {
+    /// No states; keys are below `bound`, or not far above.
+    fn new(bound: u64) -> States {
+        States { list: Vec::new(), table: vec![NONE; bound.min(TABLE) as usize], others: HashMap::new() }
+    }
+
+    fn add(&mut self, key: u64, weight: Fr) {
+        let place = match at(&mut self.table, key) {
+            Some(place) => place,
+            None => self.others.entry(key).or_insert(NONE),
+        };
+        match self.list.get_mut(*place as usize) {
+            Some((_, sum)) => *sum += weight,
+            None => {
+                *place = self.list.len() as u32;
+                self.list.push((key, weight));
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        for (key, _) in self.list.drain(..) {
+            if let Some(place) = at(&mut self.table, key) {
+                *place = NONE;
+            }
+        }
+        self.others.clear();
+    }
+
+    fn get(&self, key: u64) -> Option<Fr> {
+        self.list.iter().find(|(k, _)| *k == key).map(|(_, weight)| *weight)
+    }
+}
+
 /// `K̃(z)`, most significant bit of `z` first, for a window that lies inside `0..2^z.len()`.
 pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
     let (scale, axes) = merge(axes);
@@ -84,8 +138,10 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
         })
         .collect();
     let full: u64 = (1u64 << flags) - 1;
-    // State: carry above the flags.
-    let mut states: HashMap<u64, Fr> = HashMap::from([(0u64, Fr::ONE)]);
+    // Half of a carry and all odd parts is carried on.
+    let bound = digits.iter().fold(2u64, |sum, d| sum.saturating_add(d.odd)).saturating_mul(full + 1);
+    let (mut states, mut next) = (States::new(bound), States::new(bound));
+    states.add(0, Fr::ONE);
     let last = digits.iter().map(|d| d.shift + d.bits).max().unwrap_or(0).max(n);
     for t in 0..last {
         let live: Vec<&Digit> = digits.iter().filter(|d| d.shift <= t && t < d.shift + d.bits).collect();
@@ -124,18 +180,18 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
         let (zero, one) = if t < n { (Fr::ONE - z[n - 1 - t], z[n - 1 - t]) } else { (Fr::ONE, Fr::ZERO) };
         let weighted: Vec<(u64, u64, u64, [Fr; 2])> =
             choices.into_iter().map(|(sum, keep, set, w)| (sum + offset_bit, keep, set, [w * zero, w * one])).collect();
-        let mut next: HashMap<u64, Fr> = HashMap::with_capacity(states.len() * 2);
-        for (state, value) in &states {
+        next.clear();
+        for (state, value) in &states.list {
             let (carry, flag) = (state >> flags, state & full);
             for (sum, keep, set, w) in &weighted {
                 let total = carry + sum;
                 let key = (total >> 1) << flags | ((flag & keep) | set);
-                *next.entry(key).or_insert(Fr::ZERO) += *value * w[(total & 1) as usize];
+                next.add(key, *value * w[(total & 1) as usize]);
             }
         }
-        states = next;
+        std::mem::swap(&mut states, &mut next);
     }
-    scale * states.get(&full).copied().unwrap_or(Fr::ZERO)
+    scale * states.get(full).unwrap_or(Fr::ZERO)
 }
 
 #[cfg(test)]
@@ -199,6 +255,18 @@ pub(crate) mod tests {
             let (offset, axes) = random_claim(&mut rng, n);
             let z = rng.point(n);
             assert_eq!(evaluate(offset, &axes, &z), mle::evaluate(&by_definition(offset, &axes, n), &z));
+        }
+    }
+
+    #[test]
+    fn carries_beyond_the_table_agree_with_the_definition() {
+        let mut rng = Rng(8);
+        for stride in [21_845, 65_537, 80_003] {
+            let axes: Vec<(Axis, Weight)> = [(3, stride), (5, 3), (3, 1)]
+                .map(|(size, stride)| (Axis { size, stride }, Weight::Eq(rng.point(index_bits(size)))))
+                .to_vec();
+            let z = rng.point(18);
+            assert_eq!(evaluate(5, &axes, &z), mle::evaluate(&by_definition(5, &axes, 18), &z));
         }
     }
 }
