@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use zktorch_graph::WeightStore;
 use zktorch_program::{CellWidth, MatrixCells};
 
+/// Weights by their width and the digest of their bytes.
+type Kept = HashMap<(CellWidth, [u8; 32]), MatrixCells>;
+
 /// Weights of fewer bytes stay in memory.
 const LEAST: usize = 1 << 16;
 
@@ -15,8 +18,7 @@ const LEAST: usize = 1 << 16;
 #[derive(Debug, Clone)]
 pub struct WeightFolder {
     folder: PathBuf,
-    /// By width and digest of their bytes.
-    kept: Arc<Mutex<HashMap<(CellWidth, [u8; 32]), MatrixCells>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl WeightFolder {

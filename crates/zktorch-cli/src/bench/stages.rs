@@ -144,7 +144,6 @@ fn prove(dir: &Path) -> Result<Value, Failure> {
         "peak_rss_bytes": peaks.total.max(peak_rss_bytes()),
         "phase_peak_bytes": peaks.phases,
         "proof_bytes": proof_bytes,
-        "message_bytes": proved.proof.proof_len(),
     }))
 }
 

@@ -69,7 +69,7 @@ fn sizes(results: &[Value]) -> Vec<Vec<String>> {
         row.extend(["compile_seconds", "setup_seconds"].map(|k| time(&r[k])));
         row.extend(["pk_bytes", "vk_bytes"].map(|k| size(&r[k])));
         row.push(least_cosine(&r["fidelity"]).map_or("-".to_owned(), |c| format!("{c:.6}")));
-        row.extend(["proof_bytes", "message_bytes"].map(|k| size(&r[k])));
+        row.extend(["proof_bytes", "proof_length"].map(|k| size(&r[k])));
         row.extend([time(&r["verify_seconds"]), size(&r["peak_rss_bytes"])]);
         row.push(r["peak_bytes_per_cell"].as_f64().map_or("-".to_owned(), |b| bytes(b as u64)));
         table.push(row);

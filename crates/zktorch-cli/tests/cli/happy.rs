@@ -161,13 +161,13 @@ fn benchmarks_report_the_stable_fields() {
     let done = world.run("bench mlp --threads 1 --json").succeeded();
     let list = done.json();
     let fields = "name threads compile_seconds setup_seconds prove_seconds process_seconds phases proof_bytes verify_seconds pk_bytes vk_bytes \
-        parameters cells lookups fidelity message_bytes";
+        parameters cells lookups fidelity proof_length";
     for field in fields.split_whitespace() {
         assert!(!list[0][field].is_null(), "{field}: {list}");
     }
     assert_eq!(list[0]["threads"], 1);
     assert!(list[0]["fidelity"]["logits"]["cosine"].as_f64().is_some_and(|c| c > 0.999), "{list}");
-    assert!(list[0]["message_bytes"].as_u64() < list[0]["proof_bytes"].as_u64(), "{list}");
+    assert!(list[0]["proof_length"].as_u64() < list[0]["proof_bytes"].as_u64(), "{list}");
     for phase in ["witness", "commit", "opening"] {
         assert!(list[0]["phases"][phase].as_f64().is_some_and(|t| t > 0.0), "{phase}: {list}");
     }
