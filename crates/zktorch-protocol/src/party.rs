@@ -70,6 +70,19 @@ pub trait Party {
 /// Points that one thread decodes at a time.
 #[cfg(feature = "prover")]
 const DECODED: usize = 64;
+/// Most points that are decoded before they are read: a proof of tens of kilobytes as a whole, and little of what may follow it.
+const MOST_DECODED: usize = 1 << 12;
+
+/// Decodes words as points, on all cores.
+fn decode(words: &[[u8; G1_BYTES]]) -> Vec<Option<G1Affine>> {
+    #[cfg(feature = "prover")]
+    {
+        use rayon::prelude::*;
+        words.par_chunks(DECODED).flat_map_iter(g1_each_from_bytes).collect()
+    }
+    #[cfg(not(feature = "prover"))]
+    g1_each_from_bytes(words)
+}
 
 /// Where a verifier's messages come from.
 enum Source<'a> {
@@ -81,11 +94,15 @@ enum Source<'a> {
         /// of them stands where `ahead_end` bytes are left.
         ahead: Vec<Option<G1Affine>>,
         ahead_end: usize,
+        /// Words to decode next.
+        window: usize,
     },
     /// Nowhere: every message is zero. Used to learn the shape of a proof from a verifying key alone.
     Dry {
         /// Bytes that each kind of message would have taken so far, in the order of its first message.
         parts: Vec<(&'static str, usize)>,
+        /// Bytes that may still be read.
+        left: usize,
     },
 }
 
@@ -104,32 +121,29 @@ impl<'a> Verifier<'a> {
         Verifier {
             transcript,
             circuit: Circuit::default(),
-            source: Source::Proof { rest: proof, ahead: Vec::new(), ahead_end: proof.len() },
+            source: Source::Proof { rest: proof, ahead: Vec::new(), ahead_end: proof.len(), window: MOST_DECODED },
             rows: Vec::new(),
         }
     }
 
-    /// Decodes the whole proof as points, on all cores: words that are scalars are decoded in vain, which is cheaper than to learn where they are. Reading does this
-    /// bit by bit otherwise.
+    /// Decodes the next words as points: words that are scalars are decoded in vain, which is cheaper than to learn where they are.
     pub(crate) fn decode_ahead(&mut self) {
-        if let Source::Proof { rest, ahead, ahead_end } = &mut self.source {
+        if let Source::Proof { rest, ahead, ahead_end, window } = &mut self.source {
             let words = rest.as_chunks::<G1_BYTES>().0;
-            #[cfg(feature = "prover")]
-            {
-                use rayon::prelude::*;
-                *ahead = words.par_chunks(DECODED).flat_map_iter(g1_each_from_bytes).collect();
-            }
-            #[cfg(not(feature = "prover"))]
-            {
-                *ahead = g1_each_from_bytes(words);
-            }
+            *ahead = decode(words.get(..*window).unwrap_or(words));
             *ahead_end = rest.len().saturating_sub(ahead.len().saturating_mul(G1_BYTES));
         }
     }
 
     /// A verifier that reads zeros: to learn how long a proof is and how large its circuit.
     pub fn dry() -> Verifier<'static> {
-        Verifier { transcript: Transcript::new(), circuit: Circuit::default(), source: Source::Dry { parts: Vec::new() }, rows: Vec::new() }
+        Verifier::dry_within(usize::MAX)
+    }
+
+    /// [`Verifier::dry`] that reads no more than so many bytes, for statements that somebody else made: each may be short and ask for much.
+    pub(crate) fn dry_within(bytes: usize) -> Verifier<'static> {
+        let source = Source::Dry { parts: Vec::new(), left: bytes };
+        Verifier { transcript: Transcript::new(), circuit: Circuit::default(), source, rows: Vec::new() }
     }
 
     /// Reads a number of four bytes, little-endian; a dry run has `dry` instead. The caller absorbs what it means.
@@ -140,7 +154,7 @@ impl<'a> Verifier<'a> {
     /// The messages of the proof that a dry run has read: name and total length of each kind, in the order of their first message.
     pub fn dry_parts(&self) -> &[(&'static str, usize)] {
         match &self.source {
-            Source::Dry { parts } => parts,
+            Source::Dry { parts, .. } => parts,
             Source::Proof { .. } => &[],
         }
     }
@@ -161,7 +175,8 @@ impl<'a> Verifier<'a> {
                 *rest = tail;
                 Ok(Some(head))
             }
-            Source::Dry { parts } => {
+            Source::Dry { parts, left } => {
+                *left = left.checked_sub(N).ok_or(VerifyError::Truncated { what })?;
                 match parts.iter_mut().find(|(name, _)| *name == what) {
                     Some((_, length)) => *length += N,
                     None => parts.push((what, N)),
@@ -179,14 +194,16 @@ impl<'a> Verifier<'a> {
     }
 
     fn read_point(&mut self, what: &'static str) -> Result<G1Affine, VerifyError> {
-        if let Source::Proof { rest, ahead, ahead_end } = &mut self.source {
-            let words = rest.as_chunks::<G1_BYTES>().0;
+        if let Source::Proof { rest, ahead_end, window, .. } = &mut self.source {
             // Words decoded and not yet passed; what was decoded is of no use at another alignment.
             let left = rest.len().saturating_sub(*ahead_end);
             if left == 0 || left % G1_BYTES != 0 {
-                *ahead = g1_each_from_bytes(words.get(..g1_batch()).unwrap_or(words));
-                *ahead_end = rest.len().saturating_sub(ahead.len().saturating_mul(G1_BYTES));
+                // More than before if those were of use.
+                *window = if left == 0 { (2 * *window).min(MOST_DECODED) } else { g1_batch() };
+                self.decode_ahead();
             }
+        }
+        if let Source::Proof { rest, ahead, ahead_end, .. } = &mut self.source {
             let left = rest.len().saturating_sub(*ahead_end) / G1_BYTES;
             let point = ahead.len().checked_sub(left).and_then(|i| ahead.get(i)).copied().flatten();
             self.take::<G1_BYTES>(what)?;

@@ -253,7 +253,7 @@ pub struct Verified {
     pub committed: Vec<Vec<[u8; zktorch_algebra::G1_BYTES]>>,
 }
 
-fn check_publics(program: &Program, publics: &[Vec<i64>]) -> Result<(), VerifyError> {
+pub(crate) fn check_publics(program: &Program, publics: &[Vec<i64>]) -> Result<(), VerifyError> {
     if publics.len() != program.publics.len() {
         return Err(VerifyError::PublicCount { expected: program.publics.len(), got: publics.len() });
     }

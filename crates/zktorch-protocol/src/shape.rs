@@ -3,7 +3,7 @@
 use crate::accumulate::replay;
 use crate::error::VerifyError;
 use crate::party::Verifier;
-use crate::proof::{Statement, read_decider, read_leaves};
+use crate::proof::{Statement, check_publics, read_decider, read_leaves};
 use zktorch_program::Program;
 
 /// What a program's proofs look like.
@@ -22,12 +22,16 @@ pub struct ProofShape {
 /// Length of a proof, size of the reference string and of the verifier circuit, from the program alone.
 pub fn proof_shape(program: &Program) -> Result<ProofShape, VerifyError> {
     let publics: Vec<Vec<i64>> = program.publics.iter().map(|p| vec![0; p.shape.iter().product()]).collect();
-    shape_of(&[Statement { program, label: &[], context: &[], publics: &publics, imports: &[] }])
+    shape_of(&[Statement { program, label: &[], context: &[], publics: &publics, imports: &[] }], usize::MAX)
 }
 
-/// [`proof_shape`] of a proof of several statements.
-pub fn shape_of(statements: &[Statement<'_>]) -> Result<ProofShape, VerifyError> {
-    let mut party = Verifier::dry();
+/// [`proof_shape`] of a proof of several statements, which may come from somebody else: refused if their public tensors do not fit their programs, or if the proof would
+/// have more than `most` bytes.
+pub fn shape_of(statements: &[Statement<'_>], most: usize) -> Result<ProofShape, VerifyError> {
+    for statement in statements {
+        check_publics(statement.program, statement.publics)?;
+    }
+    let mut party = Verifier::dry_within(most);
     let leaves = read_leaves(&mut party, &[0; 32], statements, None, &mut |_| {})?.0;
     let row_bits = statements.iter().map(|s| s.program.row_bits as usize).max().unwrap_or(0);
     let total = replay(&mut party, leaves)?;

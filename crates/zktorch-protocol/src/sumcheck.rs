@@ -98,6 +98,10 @@ pub fn hidden_sumcheck<P: Party, S: RoundProver + ?Sized>(
     late: usize,
     mut state: Option<&mut S>,
 ) -> Result<(Vec<Fr>, Lc), VerifyError> {
+    // A point of another length would leave coefficients without effect.
+    if degree == 0 || matches!(weights, Weights::Eq(coordinates) if coordinates.len() != rounds) {
+        return Err(VerifyError::Key("a sumcheck's degree and point do not fit it".into()));
+    }
     let half = Fr::from(2u64).inverse().unwrap_or_default();
     let mut point = Vec::with_capacity(rounds);
     for variables in schedule(rounds, degree, late) {

@@ -356,7 +356,7 @@ impl Proof {
             return Err(Rejection::OtherModel { expected: id.short(), got: self.model.short() });
         }
         let parts = parts(key.program(), &self.runs, self.proof.len())?;
-        let shape = protocol::shape_of(&statements(key, &self.runs, &parts))?;
+        let shape = protocol::shape_of(&statements(key, &self.runs, &parts), self.proof.len())?;
         if shape.bytes != self.proof.len() {
             return Err(VerifyError::Parts(format!("it has {} bytes and should have {}", self.proof.len(), shape.bytes)).into());
         }

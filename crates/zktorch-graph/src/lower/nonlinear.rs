@@ -70,6 +70,8 @@ impl Lower<'_> {
         let format = self.format(node.outputs[0]);
         let shape = self.shape(x).to_vec();
         let (perm, inverse) = to_the_end(shape.len(), &[axis]);
+        // The permutation alone does not tell: swapping the last two axes is its own inverse.
+        let last = axis + 1 == shape.len();
         if matches!(node.op, Op::LogSoftmax { .. }) {
             let q = permuted(&self.cells(x)?, &perm);
             let y = blocks::log_softmax(&mut self.ctx, &node.name, &q, format)?;
@@ -103,7 +105,7 @@ impl Lower<'_> {
             }
         }
         let acc = permute_acc(&acc, &perm);
-        if let Some((values, result)) = self.values_weighed(node.outputs[0]).filter(|_| perm == inverse) {
+        if let Some((values, result)) = self.values_weighed(node.outputs[0]).filter(|_| last) {
             let masked = i32::from(mask.is_some() && acc.as_tensor().is_none());
             let weights = if input.scale >= LEAST_SHIFTED + masked {
                 // Differences at closed positions may have either sign.

@@ -263,6 +263,29 @@ fn softmax_with_and_without_masks() {
     wrong_cells_are_caught(&model, &inputs);
 }
 
+/// Weights that are normalised along the rows of a matrix, not along its columns, are no weights of the values behind them.
+#[test]
+fn softmax_over_rows_before_a_product() {
+    let mut r = Random::new(14);
+    for shape in [[2, 4, 4], [2, 4, 3]] {
+        let mut net = Net::default();
+        let x = net.input("x", &shape);
+        let v = net.input("v", &[2, shape[2], 5]);
+        let open = (0..shape[1] * shape[2]).map(|i| i % 5 != 1).collect();
+        let mask = net.constant(Tensor::bool(vec![shape[1], shape[2]], open).unwrap());
+        for axis in [1, 2] {
+            let p = net.op(Op::Softmax { axis }, &[x]);
+            let masked = net.op(Op::MaskedSoftmax { axis }, &[x, mask]);
+            for p in [p, masked] {
+                let y = net.op(Op::MatMul, &[p, v]);
+                net.output(y);
+            }
+        }
+        let inputs = vec![r.tensor(&shape, 4.0), r.tensor(&[2, shape[2], 5], 1.0)];
+        verify(&net, std::slice::from_ref(&inputs), 2e-3);
+    }
+}
+
 #[test]
 fn recurrent_layers() {
     let (seq, batch, input, hidden) = (4, 2, 3, 5);

@@ -5,7 +5,7 @@
 //!
 //! | Mira | here | code |
 //! | --- | --- | --- |
-//! | prover messages `pi` | hidden wires `w`, in rows of 8, and the vector behind the opening claim | [`Accumulator`] |
+//! | prover messages `pi` | hidden wires `w`, in rows of 32, and the vector behind the opening claim | [`Accumulator`] |
 //! | their commitments `[C_i]` | one Pedersen commitment per row; the claim's commitment | `Total::rows`, [`OpenClaim::commitment`] |
 //! | challenges `[r_i]` | what the verifier computes from them: the coefficients `(x, y, c)` of the verifier circuit's form, and the claim's kernel `k` | [`Form`], [`OpenClaim::kernel`] |
 //! | slack `μ` | `u`: 1 in a fresh accumulator | `Total::slack` |
