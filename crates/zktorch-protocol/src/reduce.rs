@@ -12,7 +12,7 @@
 //!
 //! # Cost and soundness
 //! Prover: two multiplications per cell and claim to make `K` twice, at most eight of an integer per cell, about one and a half per cell for the rest of the sumcheck; no table of
-//! scalars has more than an eighth of the heap's length (see [`crate::streamed`]). Error `(claims + 2·rounds) / |F|`.
+//! scalars has more than an eighth of the heap's length (see `streamed.rs`). Error `(claims + 2·rounds) / |F|`.
 
 use crate::automaton;
 use crate::circuit::Lc;
