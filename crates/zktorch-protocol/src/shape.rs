@@ -21,7 +21,8 @@ pub struct ProofShape {
 
 /// Length of a proof, size of the reference string and of the verifier circuit, from the program alone.
 pub fn proof_shape(program: &Program) -> Result<ProofShape, VerifyError> {
-    let publics: Vec<Vec<i64>> = program.publics.iter().map(|p| vec![0; p.shape.iter().product()]).collect();
+    let publics: Vec<Vec<i64>> = program.publics.iter().map(|p| vec![p.lo; p.shape.iter().product()]).collect();
+    // Any values will do that the program allows.
     shape_of(&[Statement { program, label: &[], context: &[], publics: &publics, imports: &[] }], usize::MAX)
 }
 
