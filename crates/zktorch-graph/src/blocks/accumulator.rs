@@ -2,6 +2,7 @@
 
 use super::BlockError;
 use crate::tensor::{Accumulator, Format, QTensor};
+use std::borrow::Cow;
 use zktorch_program::{Factor, Term, View};
 
 /// The closed interval of `coeff · Π factors` summed over `repeat` indices.
@@ -93,6 +94,14 @@ impl Accumulator {
         let mut acc = self.times(1i128 << up.clamp(0, 100));
         acc.scale = scale;
         acc
+    }
+
+    /// The same real values at this scale or a finer one.
+    pub(crate) fn at_least(&self, scale: i32) -> Cow<'_, Accumulator> {
+        match self.scale < scale {
+            true => Cow::Owned(self.clone().rescaled(scale)),
+            false => Cow::Borrowed(self),
+        }
     }
 
     /// `a + sign·b` for accumulators over the same output letters; contraction letters of `b` are renamed. The scale is the finer one.

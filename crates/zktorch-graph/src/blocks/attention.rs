@@ -2,7 +2,7 @@
 
 use super::cells::{bit_length, check_range, check_terms, check_width, checked_cells};
 use super::extremum::DistanceCells;
-use super::softmax::{Mask, Scores};
+use super::softmax::{Mask, Scores, least_digits, outer_axes};
 use super::{BlockError, Lowering};
 use crate::tensor::{Accumulator, Format, QTensor};
 use zktorch_program::{Step, Term, View};
@@ -45,9 +45,7 @@ pub(crate) fn attention_weights(
     bits: u32,
 ) -> Result<Attention, BlockError> {
     let shape = acc.shape().to_vec();
-    let Some(outer) = shape.len().checked_sub(1) else {
-        return Err(BlockError::Shape { node: node.to_string(), what: "softmax needs an axis", expected: vec![1], got: shape });
-    };
+    let outer = outer_axes(node, &shape)?;
     if !SCALES.contains(&input.scale) || !WEIGHT_BITS.contains(&bits) || !(-60..=60).contains(&(acc.scale - input.scale)) {
         return Err(BlockError::unsupported(
             node,
@@ -60,13 +58,7 @@ pub(crate) fn attention_weights(
         Some(mask) => Some(open(ctx, node, &shape, mask)?),
         None => None,
     };
-    let fine;
-    let acc = if acc.scale < input.scale {
-        fine = acc.clone().rescaled(input.scale);
-        &fine
-    } else {
-        acc
-    };
+    let acc = &*acc.at_least(input.scale);
     check_width(node, "the scores", acc)?;
     let scores = Scores::new(acc, input);
 
@@ -97,9 +89,8 @@ pub(crate) fn attention_weights(
         gap.terms.push(Term::linear(-(lifted << scores.shift), allowed.view.clone(), &allowed.letters));
     }
     let scale = input.scale;
-    let least = (scale + if scale < 6 { 5 } else { 4 }).clamp(1, 16) as u32;
     let label = format!("exp(-d·2^-{scale})·2^{bits} and before");
-    let cells = DistanceCells::new(ctx, node, gap, &label, &move |digits| columns(digits, scale, bits), least)?;
+    let cells = DistanceCells::new(ctx, node, gap, &label, &move |digits| columns(digits, scale, bits), least_digits(scale))?;
     let most = libm::floor(exponential(-0.5, scale, bits) + 0.5) as i64;
     let x = cells.scratch(ctx, node, scores.rounded());
     ctx.builder.step(Step::Level {
@@ -166,17 +157,10 @@ impl Open {
 }
 
 fn open(ctx: &mut Lowering, node: &str, shape: &[usize], mask: &[bool]) -> Result<Open, BlockError> {
-    if mask.len() != shape.iter().product::<usize>() {
-        return Err(BlockError::Shape { node: node.to_string(), what: "the mask", expected: shape.to_vec(), got: vec![mask.len()] });
-    }
-    if let Some(row) = shape.last().and_then(|&count| mask.chunks(count).position(|r| !r.contains(&true))) {
-        return Err(BlockError::EmptyRow { node: node.to_string(), row });
-    }
-    let mask = Mask::new(shape, mask);
-    let sizes: Vec<usize> = mask.axes.iter().map(|&d| shape[d]).collect();
+    let mask = Mask::new(node, shape, mask)?;
     let values = mask.values.iter().map(|&v| i64::from(v)).collect();
-    let view = ctx.builder.constant(&format!("{node}.allowed"), &sizes, values);
-    Ok(Open { view, letters: mask.axes.iter().map(|&d| d as u8).collect() })
+    let view = ctx.builder.constant(&format!("{node}.allowed"), &mask.sizes, values);
+    Ok(Open { view, letters: mask.letters })
 }
 
 /// `2^bits·exp(-d·2^-scale)`.

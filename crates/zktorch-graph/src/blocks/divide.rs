@@ -203,8 +203,8 @@ pub(crate) fn sqrt(ctx: &mut Lowering, node: &str, acc: &Accumulator, out: Forma
             "choose 2 to 31 bits and closer scales",
         ));
     }
-    let acc = if shift < 0 { acc.clone().rescaled(2 * out.scale) } else { acc.clone() };
-    check_width(node, "the radicand", &acc)?;
+    let acc = &*acc.at_least(2 * out.scale);
+    check_width(node, "the radicand", acc)?;
     let s = shift.max(0) as u32;
     let bits = bit_length((acc.hi >> s).max(1));
     if bits > 62 {

@@ -19,13 +19,7 @@ pub(crate) fn relu(ctx: &mut Lowering, node: &str, acc: &Accumulator, input: For
             "choose 2 to 32 bits and closer scales",
         ));
     }
-    let fine;
-    let acc = if acc.scale < input.scale {
-        fine = acc.clone().rescaled(input.scale);
-        &fine
-    } else {
-        acc
-    };
+    let acc = &*acc.at_least(input.scale);
     check_width(node, "the accumulator", acc)?;
     let s = (acc.scale - input.scale) as u32;
     let domain = domain(acc, s, input);

@@ -20,21 +20,11 @@ pub(crate) fn requantize(ctx: &mut Lowering, node: &str, acc: &Accumulator, out:
     }
     check_width(node, "the accumulator", acc)?;
     let shift = acc.scale - out.scale;
-    let fine;
-    let acc = if shift < 0 {
-        if shift < -64 {
-            return Err(BlockError::unsupported(
-                node,
-                format!("a rescale by 2^{}", -shift),
-                "choose scales that differ by at most 64 bits",
-            ));
-        }
-        fine = acc.clone().rescaled(out.scale);
-        check_width(node, "the accumulator", &fine)?;
-        &fine
-    } else {
-        acc
-    };
+    if shift < -64 {
+        return Err(BlockError::unsupported(node, format!("a rescale by 2^{}", -shift), "choose scales that differ by at most 64 bits"));
+    }
+    let acc = &*acc.at_least(out.scale);
+    check_width(node, "the accumulator", acc)?;
     let s = shift.max(0) as u32;
     if s == 0 && acc.lo >= out.lo() as i128 && acc.hi <= out.hi() as i128 {
         if let Some(tensor) = acc.as_tensor() {

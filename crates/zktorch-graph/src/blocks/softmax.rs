@@ -188,9 +188,7 @@ fn exponentials(
     mask: Option<&[bool]>,
 ) -> Result<Exponentials, BlockError> {
     let shape = acc.shape().to_vec();
-    let Some(outer) = shape.len().checked_sub(1) else {
-        return Err(BlockError::Shape { node: node.to_string(), what: "softmax needs an axis", expected: vec![1], got: shape });
-    };
+    let outer = outer_axes(node, &shape)?;
     let count = shape[outer];
     let log_count = ceil_log2(count);
     if !(-8..=40).contains(&input.scale) || !(-60..=60).contains(&(acc.scale - input.scale)) {
@@ -200,13 +198,7 @@ fn exponentials(
             "use a scale from -8 to 40, near that of the scores",
         ));
     }
-    let fine;
-    let acc = if acc.scale < input.scale {
-        fine = acc.clone().rescaled(input.scale);
-        &fine
-    } else {
-        acc
-    };
+    let acc = &*acc.at_least(input.scale);
     check_width(node, "the scores", acc)?;
     let kept;
     let (acc, input) = if mask.is_some() {
@@ -230,8 +222,7 @@ fn exponentials(
     let scale = input.scale;
     let table = move |digits: u32| exponential_columns(digits, scale, bits, mask.is_some());
     let label = format!("exp(-d·2^-{scale})·2^{bits}");
-    // exp(-16)·2^22 rounds to 0, and so does the exponential of the last row below.
-    let least = (scale + if scale < 6 { 5 } else { 4 }).clamp(1, 16) as u32;
+    let least = least_digits(scale);
     let tensor = acc.as_tensor().filter(|_| scores.shift == 0);
     let cells = match (mask, tensor) {
         (Some(mask), Some(x)) => {
@@ -257,6 +248,17 @@ fn exponentials(
     let total = vec![Term::linear(1, each.view.clone(), &letters(shape.len()))];
     let view = ctx.builder.assign(node, &shape, outer, total, lo, hi);
     Ok(Exponentials { bits, log_count, maximum, each, sum: QTensor { view, scale: 0, lo, hi } })
+}
+
+/// The axes before the last one.
+pub(super) fn outer_axes(node: &str, shape: &[usize]) -> Result<usize, BlockError> {
+    let none = || BlockError::Shape { node: node.to_string(), what: "softmax needs an axis", expected: vec![1], got: shape.to_vec() };
+    shape.len().checked_sub(1).ok_or_else(none)
+}
+
+/// Bits of the smallest table of exponentials for scores at this scale: `exp(-16)·2^22` rounds to 0, and so does the exponential of its last row.
+pub(super) fn least_digits(scale: i32) -> u32 {
+    (scale + if scale < 6 { 5 } else { 4 }).clamp(1, 16) as u32
 }
 
 /// `(e, z)` for `d` in `[0, 2^digits)`. Distance 65535 counts as infinite; with a mask, the last row stands for masked positions.
@@ -319,21 +321,13 @@ struct Masked {
 
 impl Masked {
     fn new(ctx: &mut Lowering, node: &str, x: &QTensor, mask: &[bool]) -> Result<Masked, BlockError> {
-        let shape = x.shape();
-        if mask.len() != x.view.len() {
-            return Err(BlockError::Shape { node: node.to_string(), what: "the mask", expected: shape, got: vec![mask.len()] });
-        }
-        if let Some(row) = shape.last().and_then(|&count| mask.chunks(count).position(|r| !r.contains(&true))) {
-            return Err(BlockError::EmptyRow { node: node.to_string(), row });
-        }
-        let mask = Mask::new(&shape, mask);
-        let sizes: Vec<usize> = mask.axes.iter().map(|&d| shape[d]).collect();
+        let mask = Mask::new(node, &x.shape(), mask)?;
         let allow: Vec<i64> = mask.values.iter().map(|&v| v as i64).collect();
         let forbid = allow.iter().map(|v| 1 - v).collect();
         Ok(Masked {
-            allow: ctx.builder.constant(&format!("{node}.allowed"), &sizes, allow),
-            forbid: ctx.builder.constant(&format!("{node}.masked"), &sizes, forbid),
-            used: mask.axes.iter().map(|&d| d as u8).collect(),
+            allow: ctx.builder.constant(&format!("{node}.allowed"), &mask.sizes, allow),
+            forbid: ctx.builder.constant(&format!("{node}.masked"), &mask.sizes, forbid),
+            used: mask.letters,
         })
     }
 
@@ -362,14 +356,26 @@ impl Masked {
 
 /// A mask over the axes along which it changes.
 pub(super) struct Mask {
-    pub axes: Vec<usize>,
+    /// The axes, ascending.
+    pub letters: Vec<u8>,
+    /// Their sizes.
+    pub sizes: Vec<usize>,
+    /// Row-major over `sizes`; `true` where a position is allowed.
     pub values: Vec<bool>,
 }
 
 impl Mask {
-    pub(super) fn new(shape: &[usize], full: &[bool]) -> Mask {
+    /// # Errors
+    /// A mask of another size than the scores; a row without an allowed position.
+    pub(super) fn new(node: &str, shape: &[usize], full: &[bool]) -> Result<Mask, BlockError> {
+        if full.len() != shape.iter().product::<usize>() {
+            return Err(BlockError::Shape { node: node.to_string(), what: "the mask", expected: shape.to_vec(), got: vec![full.len()] });
+        }
+        if let Some(row) = shape.last().and_then(|&count| full.chunks(count).position(|r| !r.contains(&true))) {
+            return Err(BlockError::EmptyRow { node: node.to_string(), row });
+        }
         let mut values = full.to_vec();
-        let mut axes = Vec::new();
+        let (mut letters, mut sizes) = (Vec::new(), Vec::new());
         let mut inner = 1;
         // From the last axis: `values` is [outer…, size, inner] with `inner` the axes that were kept so far.
         for (d, &size) in shape.iter().enumerate().rev() {
@@ -377,10 +383,11 @@ impl Mask {
             if constant {
                 values = values.chunks(size * inner).flat_map(|c| c[..inner].to_vec()).collect();
             } else {
-                axes.insert(0, d);
+                letters.insert(0, d as u8);
+                sizes.insert(0, size);
                 inner *= size;
             }
         }
-        Mask { axes, values }
+        Ok(Mask { letters, sizes, values })
     }
 }

@@ -40,13 +40,7 @@ pub(crate) fn unary(
     if shift < -64 {
         return Err(BlockError::unsupported(node, format!("a rescale by 2^{}", -shift), "choose scales that differ by at most 64 bits"));
     }
-    let fine;
-    let acc = if shift < 0 {
-        fine = acc.clone().rescaled(input.scale);
-        &fine
-    } else {
-        acc
-    };
+    let acc = &*acc.at_least(input.scale);
     check_width(node, "the accumulator", acc)?;
     let s = shift.max(0) as u32;
     let domain = domain(acc, s, input);
