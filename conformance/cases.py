@@ -9,20 +9,7 @@ import os
 import sys
 import warnings
 
-import numpy
-from onnx import TensorProto, numpy_helper
-
-
-def tensor(value, name):
-    """The value as a TensorProto, or None if it is no tensor."""
-    if isinstance(value, TensorProto):
-        named = TensorProto()
-        named.CopyFrom(value)
-        named.name = name
-        return named
-    if isinstance(value, (numpy.ndarray, numpy.generic, int, float)):
-        return numpy_helper.from_array(numpy.ascontiguousarray(value).reshape(numpy.shape(value)), name)
-    return None
+from writing import write_case
 
 
 def main():
@@ -35,17 +22,9 @@ def main():
     for case in collect_testcases():
         if case.model is None or not case.data_sets:
             continue
-        folder = os.path.join(sys.argv[1], case.name)
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "model.onnx"), "wb") as file:
-            file.write(case.model.SerializeToString())
-        inputs, outputs = case.data_sets[0]
-        sides = (("input", inputs, case.model.graph.input), ("output", outputs, case.model.graph.output))
-        tensors = [(f"{side}_{i}.pb", tensor(v, info.name)) for side, vs, infos in sides for i, (v, info) in enumerate(zip(vs, infos))]
-        if all(proto is not None for _, proto in tensors):
-            for file_name, proto in tensors:
-                with open(os.path.join(folder, file_name), "wb") as file:
-                    file.write(proto.SerializeToString())
+        infos = (case.model.graph.input, case.model.graph.output)
+        inputs, outputs = ([(info.name, v) for info, v in zip(side, values)] for side, values in zip(infos, case.data_sets[0]))
+        write_case(os.path.join(sys.argv[1], case.name), case.model, inputs, outputs)
         count += 1
     print(f"{count} cases in {sys.argv[1]}")
 

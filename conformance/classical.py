@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from writing import write_case
 
 ROWS = 6
 rng = np.random.default_rng(5)
@@ -152,14 +153,8 @@ def main():
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", version)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
         results = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {i.name: x for i, x in zip(infos, inputs)})
-        folder = os.path.join(sys.argv[1], name)
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "model.onnx"), "wb") as file:
-            file.write(model.SerializeToString())
-        for side, values in (("input", inputs), ("output", results)):
-            for i, value in enumerate(values):
-                with open(os.path.join(folder, f"{side}_{i}.pb"), "wb") as file:
-                    file.write(numpy_helper.from_array(np.asarray(value), f"{side}{i}").SerializeToString())
+        names = [[v.name for v in side] for side in (graph.input, graph.output)]
+        write_case(os.path.join(sys.argv[1], name), model, zip(names[0], inputs), zip(names[1], results))
     print(f"{len(CASES)} models in {sys.argv[1]}")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from writing import write_case
 
 F, I = TensorProto.FLOAT, TensorProto.INT64
 
@@ -496,14 +497,7 @@ def main():
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         results = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, net.feeds)
-        folder = os.path.join(sys.argv[1], name)
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "model.onnx"), "wb") as file:
-            file.write(model.SerializeToString())
-        for side, values in (("input", net.feeds.values()), ("output", results)):
-            for i, value in enumerate(values):
-                with open(os.path.join(folder, f"{side}_{i}.pb"), "wb") as file:
-                    file.write(numpy_helper.from_array(np.asarray(value), f"{side}{i}").SerializeToString())
+        write_case(os.path.join(sys.argv[1], name), model, net.feeds.items(), zip((o.name for o in graph.output), results))
     print(f"{len(FAMILIES)} models in {sys.argv[1]}")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from writing import write_case
 
 SEEDS = 8
 
@@ -157,11 +158,7 @@ def main():
                 session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
                 (out,) = session.run(None, {"x": x})
                 folder = os.path.join(sys.argv[1], f"{build.__name__}_{'i8' if signed else 'u8'}_{seed}")
-                os.makedirs(folder, exist_ok=True)
-                onnx.save(model, os.path.join(folder, "model.onnx"))
-                for name, value in (("input_0.pb", x), ("output_0.pb", out)):
-                    with open(os.path.join(folder, name), "wb") as file:
-                        file.write(numpy_helper.from_array(value, "x" if "input" in name else "out").SerializeToString())
+                write_case(folder, model, [("x", x)], [("out", out)])
                 count += 1
     print(f"{count} cases in {sys.argv[1]}, onnxruntime {onnxruntime.__version__}")
 
