@@ -587,6 +587,12 @@ pub enum Op {
         /// Diagonal: 0 is the main one, positive is above it.
         k: i64,
     },
+    /// Indices into an axis, counted from its start: `i`, or `i + size` if it is negative. An index outside of `[-size, size)` is an error.
+    /// Input `[indices]`.
+    Position {
+        /// Size of the axis.
+        size: usize,
+    },
     /// One-hot rows. Inputs `[indices, values]` with `values = [off, on]`.
     OneHot {
         /// Position of the new axis in the result.

@@ -224,22 +224,10 @@ fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
         let n: usize = info.shape.iter().product();
         let data = match info.dtype {
             DType::Bool => Data::Bool(vec![true; n]),
-            DType::I64 => {
-                let bound = consumers[id.0]
-                    .iter()
-                    .filter_map(|&c| match graph.nodes[c].op {
-                        Op::Gather { axis } if graph.nodes[c].inputs.get(1) == Some(&Some(id)) => {
-                            let table = graph.nodes[c].inputs[0]?;
-                            graph.value(table).shape.get(axis).copied()
-                        }
-                        _ => None,
-                    })
-                    .min();
-                match bound {
-                    Some(b) => Data::I64((0..n).map(|_| (next() % b.max(1) as u64) as i64).collect()),
-                    None => Data::I64(vec![1; n]),
-                }
-            }
+            DType::I64 => match index_bound(graph, &consumers, id) {
+                Some(b) => Data::I64((0..n).map(|_| (next() % b.max(1) as u64) as i64).collect()),
+                None => Data::I64(vec![1; n]),
+            },
             DType::F32 => {
                 let mut uniform = || ((next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
                 let normal = (0..n).map(|_| {
@@ -252,4 +240,23 @@ fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
         inputs.push(Tensor { shape: info.shape.clone(), data });
     }
     inputs
+}
+
+/// Size of the smallest axis that a value selects from, as it is or moved.
+fn index_bound(graph: &Graph, consumers: &[Vec<usize>], id: ValueId) -> Option<usize> {
+    let bound = |&c: &usize| {
+        let node = &graph.nodes[c];
+        match node.op {
+            Op::Gather { axis } if node.inputs.get(1) == Some(&Some(id)) => {
+                let table = node.inputs[0]?;
+                graph.value(table).shape.get(axis).copied()
+            }
+            Op::Position { size } => Some(size),
+            Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Expand { .. } => {
+                index_bound(graph, consumers, *node.outputs.first()?)
+            }
+            _ => None,
+        }
+    };
+    consumers[id.0].iter().filter_map(bound).min()
 }

@@ -14,6 +14,12 @@ fn position(index: i64, size: usize) -> Result<usize, EvalError> {
         .ok_or_else(|| EvalError::invalid(format!("index {index} leaves an axis of size {size}")))
 }
 
+/// Indices counted from the start of an axis.
+pub(crate) fn positions(indices: &Tensor, size: usize) -> Result<Tensor, EvalError> {
+    let at = indices.as_i64()?.iter().map(|&i| position(i, size).map(|p| p as i64)).collect::<Result<_, _>>()?;
+    Tensor::new(indices.shape.clone(), Data::I64(at))
+}
+
 /// Gathers slices along an axis.
 pub(crate) fn gather(x: &Tensor, indices: &Tensor, axis: usize) -> Result<Tensor, EvalError> {
     check_axis(axis, &x.shape)?;

@@ -115,6 +115,7 @@ pub fn eval_op(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, EvalE
         Op::TopK { axis, k, largest } => reduce::top_k(args.get(0)?, *axis, *k, *largest),
         Op::CumSum { axis, exclusive, reverse } => one(reduce::cum_sum(args.get(0)?, *axis, *exclusive, *reverse)),
         Op::Trilu { upper, k } => one(view::trilu(args.get(0)?, *upper, *k)),
+        Op::Position { size } => one(index::positions(args.get(0)?, *size)),
         Op::OneHot { axis, depth } => one(index::one_hot(args.get(0)?, args.get(1)?, *axis, *depth)),
         Op::Einsum { equation } => one(einsum::einsum(equation, &args.all()?)),
         Op::Lstm { direction, hidden, activations, clip, input_forget } => {

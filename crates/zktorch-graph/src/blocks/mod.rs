@@ -41,6 +41,7 @@
 //! | `bitwise` of integers of `b` bits | element | `2b + 1` | `2b` |
 //! | `sqrt` | element | 5 to 10 | 4 to 8 |
 //! | `gather_rows` | element | 1 | 1 per row |
+//! | `position` | distinct index | 1, or `2 + 2⌈b⌉` and 3 for indices that may be negative | 1, or as many |
 //!
 //! [`TablePlan`] changes these figures for programs that use their tables so rarely that the tables would cost more than the values.
 //! With limbs of `w < 16` bits, `⌈s⌉` is `ceil(s/w)`; a value of `b` bits that no range table holds is `ceil(b/w)` more cells and
@@ -74,7 +75,7 @@ pub use error::BlockError;
 #[cfg(test)]
 pub(crate) use extremum::reduce_min;
 pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max};
-pub(crate) use gather::gather_rows;
+pub(crate) use gather::{gather_rows, position};
 pub(crate) use integer::{Bitwise, Towards, bitwise, integer_quotient, remainder};
 pub(crate) use margin::{Margin, Surrounded};
 pub(crate) use normalise::{Affine, Norm, normalise};

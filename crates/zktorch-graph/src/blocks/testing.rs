@@ -110,7 +110,8 @@ impl Run {
         self.no_step_can_lie();
     }
 
-    fn rejects(&self, mut witness: Witness) -> bool {
+    /// Whether some relation does not hold once multiplicities are right.
+    pub(super) fn rejects(&self, mut witness: Witness) -> bool {
         recount(&self.built, &mut witness);
         check(&self.built.program, &self.built.parameters, &witness).is_err()
     }

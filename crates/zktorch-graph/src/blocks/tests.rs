@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod elementwise;
+mod index;
 mod integer;
 mod narrow;
 mod reductions;

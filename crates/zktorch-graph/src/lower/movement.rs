@@ -348,6 +348,13 @@ impl Lower<'_> {
         QTensor { view: whole, scale: q.scale, lo, hi }
     }
 
+    pub(super) fn position(&mut self, node: &Node, size: usize) -> Result<(), LowerError> {
+        let index = self.operand(node, 0)?;
+        let index = self.cells(index)?;
+        let q = crate::blocks::position(&mut self.ctx, &node.name, &index, size)?;
+        self.set_cells(node.outputs[0], q)
+    }
+
     pub(super) fn gather(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {
         let (x, index) = (self.operand(node, 0)?, self.operand(node, 1)?);
         if self.constant(index).is_some() {

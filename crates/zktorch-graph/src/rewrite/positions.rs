@@ -1,10 +1,10 @@
 //! Reading and writing at computed positions, as products with one-hot rows and as selections.
 //!
-//! `[I = j]` is decided for every position `j` of the axis, so the cost is the number of indices times the size of the axis. Rows of a
-//! constant at computed indices stay a lookup.
+//! Every index is shown to be on its axis first ([`Op::Position`]), so that each row of hits has one 1. `[I = j]` is decided for every position
+//! `j` of the axis: the cost is the number of indices times the size of the axis. Rows of a constant at computed indices stay a lookup.
 
 use super::Rewriter;
-use zktorch_float::{BinaryFn, DType, EvalError, Node, Op, ReduceFn, Tensor, ValueId};
+use zktorch_float::{BinaryFn, DType, EvalError, Node, Op, Tensor, ValueId};
 
 /// Most comparisons of an index with a position.
 const MOST_HITS: usize = 1 << 22;
@@ -27,26 +27,48 @@ fn last(rank: usize, axis: usize) -> (Vec<usize>, Vec<usize>) {
 }
 
 impl Rewriter {
-    /// Whether an index never counts from the end: it is the position of an extremum, moved at most.
-    fn counts_up(&self, id: ValueId) -> bool {
+    /// A number that an index is below whatever the input is, if it is known never to count from the end: positions that were asked for,
+    /// those of extrema, and what is made of them by movements, sums and products.
+    fn bound(&self, id: ValueId) -> Option<usize> {
         if let Some(t) = self.graph.constant(id) {
-            return t.as_i64().is_ok_and(|v| v.iter().all(|&i| i >= 0));
+            let values = t.as_i64().ok()?.iter().map(|&i| usize::try_from(i).ok()).collect::<Option<Vec<_>>>()?;
+            return values.into_iter().max()?.checked_add(1);
         }
-        let Some(node) = self.graph.nodes.iter().rev().find(|n| n.outputs.contains(&id)) else { return false };
-        let all = |count: usize| node.inputs.iter().take(count).flatten().all(|&i| self.counts_up(i));
+        let node = self.graph.nodes.iter().rev().find(|n| n.outputs.contains(&id))?;
+        let operand = |i: usize| node.inputs.get(i).copied().flatten();
+        let known = |i: usize| self.bound(operand(i)?);
         match node.op {
-            Op::ArgMax { .. } | Op::ArgMin { .. } => true,
-            Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Split { .. } | Op::Expand { .. } | Op::Tile { .. } => all(1),
-            Op::Gather { .. } | Op::GatherElements { .. } => all(1),
-            Op::Concat { .. } => all(node.inputs.len()),
-            _ => false,
+            Op::Position { size } => Some(size),
+            Op::ArgMax { axis, .. } | Op::ArgMin { axis, .. } => self.shape(operand(0)?).get(axis).copied(),
+            Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Split { .. } | Op::Expand { .. } | Op::Tile { .. } => {
+                known(0)
+            }
+            Op::Gather { .. } | Op::GatherElements { .. } => known(0),
+            Op::Concat { .. } => (0..node.inputs.len()).map(known).try_fold(0, |most, b| Some(b?.max(most))),
+            Op::Binary(BinaryFn::Add) => known(0)?.checked_add(known(1)?)?.checked_sub(1),
+            Op::Binary(BinaryFn::Mul) => known(0)?.checked_sub(1)?.checked_mul(known(1)?.checked_sub(1)?)?.checked_add(1),
+            _ => None,
         }
     }
 
-    /// `[index = j]` for the positions `0 .. depth`, laid out as `row` says: `shape` is that of the index broadcast with `row`.
+    fn is_within(&self, id: ValueId, size: usize) -> bool {
+        self.bound(id).is_some_and(|b| b <= size)
+    }
+
+    /// The index counted from the start of an axis, shown to be on it.
+    fn position(&mut self, index: ValueId, size: usize) -> Result<ValueId, EvalError> {
+        if self.is_within(index, size) {
+            return Ok(index);
+        }
+        let shape = self.shape(index);
+        self.emit(Op::Position { size }, &[index], DType::I64, &shape)
+    }
+
+    /// `[index = j]` for the positions `0 .. depth`, laid out as `row` says: `shape` is that of the index broadcast with `row`. An index outside
+    /// of `[-depth, depth)` finds nothing.
     pub(super) fn found(&mut self, index: ValueId, depth: usize, row: &[usize], shape: &[usize]) -> Result<ValueId, EvalError> {
         let mut hits = Vec::new();
-        let starts = if self.counts_up(index) { vec![0] } else { vec![0, -(depth as i64)] };
+        let starts = if self.is_within(index, depth) { vec![0] } else { vec![0, -(depth as i64)] };
         for from in starts {
             let numbers = Tensor::i64(row.to_vec(), (0..depth as i64).map(|i| i + from).collect())?;
             let numbers = self.new_constant(numbers, false);
@@ -58,8 +80,9 @@ impl Rewriter {
         }
     }
 
-    /// `[index = j]` on a new last axis, as numbers of type `to`.
+    /// `[index = j]` on a new last axis, as numbers of type `to`: one of each row is 1.
     fn hits(&mut self, index: ValueId, depth: usize, to: DType) -> Result<ValueId, EvalError> {
+        let index = self.position(index, depth)?;
         let own = self.shape(index);
         let index = self.reshape(index, &[&own[..], &[1]].concat())?;
         let shape = [&own[..], &[depth]].concat();
@@ -125,18 +148,23 @@ impl Rewriter {
         self.finish(Op::Transpose { perm: inverse }, &[y], out)
     }
 
-    /// Row-major positions that index tuples on the last axis stand for in a tensor of shape `dims`. `None` if they may count from the end.
-    fn joined(&mut self, index: ValueId, dims: &[usize]) -> Result<Option<ValueId>, EvalError> {
-        if !self.counts_up(index) {
-            return Ok(None);
-        }
+    /// Row-major positions that index tuples on the last axis stand for in a tensor of shape `dims`, each component shown to be on its axis.
+    fn joined(&mut self, index: ValueId, dims: &[usize]) -> Result<ValueId, EvalError> {
         let shape = self.shape(index);
-        let pitches = (0..dims.len()).map(|d| volume(&dims[d + 1..]) as i64).collect();
-        let pitches = self.new_constant(Tensor::i64(vec![dims.len()], pitches)?, false);
-        let parts = self.emit(Op::Binary(BinaryFn::Mul), &[index, pitches], DType::I64, &shape)?;
         let axis = shape.len() - 1;
-        let op = Op::Reduce { function: ReduceFn::Sum, axes: vec![axis], keepdims: false };
-        self.emit(op, &[parts], DType::I64, &shape[..axis]).map(Some)
+        let mut sum: Option<ValueId> = None;
+        for (d, &size) in dims.iter().enumerate() {
+            let part = self.slice(index, axis, d, 1)?;
+            let part = self.reshape(part, &shape[..axis])?;
+            let part = self.position(part, size)?;
+            let pitch = self.new_constant(Tensor::i64(Vec::new(), vec![volume(&dims[d + 1..]) as i64])?, false);
+            let part = self.emit(Op::Binary(BinaryFn::Mul), &[part, pitch], DType::I64, &shape[..axis])?;
+            sum = Some(match sum {
+                None => part,
+                Some(before) => self.emit(Op::Binary(BinaryFn::Add), &[before, part], DType::I64, &shape[..axis])?,
+            });
+        }
+        sum.ok_or_else(|| EvalError::Invalid("index tuples without components".into()))
     }
 
     /// Gathering at computed index tuples.
@@ -150,7 +178,7 @@ impl Rewriter {
         if !fits || (batches * m).saturating_mul(n) > MOST_HITS {
             return self.push(node);
         }
-        let Some(index) = self.joined(index, &dims)? else { return self.push(node) };
+        let index = self.joined(index, &dims)?;
         let shape = self.shape(out);
         let y = if batches == 1 && self.constant(x).is_some() {
             let (x, index) = (self.reshape(x, &[n, inner])?, self.reshape(index, &[m])?);
@@ -180,15 +208,17 @@ impl Rewriter {
                     return self.push(node);
                 }
                 let (perm, inverse) = last(from.len(), axis);
+                let index = self.position(index, from[axis])?;
                 (self.transpose(x, &perm)?, self.transpose(index, &perm)?, self.transpose(updates, &perm)?, Some(inverse))
             }
             _ => {
                 let k = own.last().copied().unwrap_or(0);
                 let m = volume(&own[..own.len() - 1]);
                 let (n, inner) = (volume(&from[..k.min(from.len())]), volume(from.get(k..).unwrap_or_default()));
-                let index =
-                    if k == 0 || m > MOST_UPDATES || m.saturating_mul(n) > MOST_HITS { None } else { self.joined(index, &from[..k])? };
-                let Some(index) = index else { return self.push(node) };
+                if k == 0 || m > MOST_UPDATES || m.saturating_mul(n) > MOST_HITS {
+                    return self.push(node);
+                }
+                let index = self.joined(index, &from[..k])?;
                 // Positions on the last axis: one row of updates per inner element.
                 let (x, updates) = (self.reshape(x, &[n, inner])?, self.reshape(updates, &[m, inner])?);
                 (self.transpose(x, &[1, 0])?, self.reshape(index, &[1, m])?, self.transpose(updates, &[1, 0])?, None)

@@ -258,21 +258,24 @@ fn likelihood(ctx: &mut Ctx<'_>, x: ValueId) -> Result<ValueId, ImportError> {
     let (shape, places) = (ctx.shape(x), ctx.shape(target));
     ctx.ensure(shape.len() >= 2 && places.len() + 1 == shape.len(), || format!("classes {places:?} for {shape:?}"))?;
     let classes = shape[1];
-    // One-hot rows of the classes choose scores and weights; a class that is none of them (an ignored one) chooses 0.
+    // One-hot rows of the classes choose scores and weights; an ignored class chooses 0, and one that does not exist is refused.
     let values = ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0].into()))?;
     let values = ctx.literal(values);
     let mut target = target;
     let ignored = ctx.attrs.int("ignore_index");
     if let Some(ignored) = ignored {
-        // Negative positions count from the end, so that an ignored class moves above all others.
         let ignored = ctx.literal(Tensor::ints(vec![ignored]));
         let same = ctx.binary(BinaryFn::Equal, target, ignored)?;
-        let above = ctx.literal(Tensor::ints(vec![classes as i64]));
+        let (first, above) = (ctx.literal(Tensor::ints(vec![0])), ctx.literal(Tensor::ints(vec![classes as i64])));
+        target = ctx.emit(Op::Where, &[same, first, target])?;
+        target = ctx.emit(Op::Position { size: classes }, &[target])?;
         target = ctx.emit(Op::Where, &[same, above, target])?;
         let own = ctx.shape(target);
         if own != places {
             target = ctx.reshape(target, places.clone())?;
         }
+    } else {
+        target = ctx.emit(Op::Position { size: classes }, &[target])?;
     }
     let depth = classes + usize::from(ignored.is_some());
     let mut chosen = ctx.emit(Op::OneHot { axis: 1, depth }, &[target, values])?;

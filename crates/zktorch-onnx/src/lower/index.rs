@@ -89,6 +89,7 @@ fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
     for (to, &from) in perm.iter().enumerate() {
         back[from] = to;
     }
+    let index = ctx.emit(Op::Position { size: shape[axis] }, &[index])?;
     let turn = |ctx: &mut Ctx<'_>, id| ctx.emit(Op::Transpose { perm: perm.clone() }, &[id]);
     let (rows, updates) = (turn(ctx, index)?, turn(ctx, updates)?);
     let values = match ctx.dtype(x) {
