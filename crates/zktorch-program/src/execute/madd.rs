@@ -3,6 +3,7 @@
 //! `x` is cut into planes of `b` bits, the last of them signed, so that [`DEPTH`] products of a plane with weights stay below 2^31:
 //! `b = 8` for weights of 16 bits, 15 for weights of 8 bits.
 
+use super::columns::{STRIP, side_by_side};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -14,10 +15,6 @@ const SUM_BITS: u32 = 30;
 const PLANES: usize = 3;
 /// Rows of `x` that share the weights in registers.
 const ROWS: usize = 4;
-/// Columns per task: their pairs of weights for [`DEPTH`] indices stay in the second-level cache.
-const COLUMNS: usize = 512;
-/// Columns are padded to a multiple of this.
-const STRIP: usize = 32;
 
 /// How the values of `x` are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,18 +72,7 @@ pub(super) fn product<T: Copy + Into<i32> + Sync>(
         }
     });
     let planes = Planes { pairs: &planes, per_row: cut.planes * pairs, per_plane: pairs, cut };
-    // Tasks of nearly equal size, as many for each thread.
-    let count = columns.div_ceil(COLUMNS).next_multiple_of(rayon::current_num_threads()).min(columns.div_ceil(STRIP)).max(1);
-    let width = columns.div_ceil(count).next_multiple_of(STRIP);
-    let tasks: Vec<Range<usize>> = (0..columns).step_by(width).map(|j| j..(j + width).min(columns)).collect();
-    let done: Vec<Vec<i64>> = tasks.par_iter().map(|task| block(arch, planes, weights, depth, task.clone(), rows)).collect();
-    let mut c = vec![0; rows * columns];
-    for (task, block) in tasks.iter().zip(done) {
-        for (row, from) in c.chunks_mut(columns).zip(block.chunks(task.len().next_multiple_of(STRIP))) {
-            row[task.clone()].copy_from_slice(&from[..task.len()]);
-        }
-    }
-    Some(c)
+    Some(side_by_side(rows, columns, |task| block(arch, planes, weights, depth, task, rows)))
 }
 
 /// The planes of `x`.

@@ -1,5 +1,6 @@
 //! Runs a program's steps on integer inputs: the model's exact integer semantics, and the prover's witness.
 
+mod columns;
 mod count;
 mod digits;
 mod einsum;

@@ -3,6 +3,7 @@
 //! The weights are read once, in place. With weights of at most 16 bits this is for [`madd`]; what is here reads them row by row, whatever their width,
 //! if `j` runs through neighbouring cells; sums of a few dozen products stay in 32 bits where they fit.
 
+use super::columns::side_by_side;
 use super::madd;
 use super::product::{Data, Letter, Operand, offsets, volume};
 use crate::cells::CellSlice;
@@ -10,10 +11,6 @@ use crate::with_cells;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Columns per task: their sums for [`GROUP`] rows stay in the first-level cache.
-const COLUMNS: usize = 512;
-/// Tasks have a multiple of so many columns.
-const LANES: usize = 32;
 /// Summed indices between two transfers of the narrow sums to the wide ones.
 const DEPTH: usize = 64;
 /// Rows of `x` that share one pass over the weights of a block.
@@ -103,22 +100,7 @@ struct Weights<'a, T> {
 
 fn blocks<T: Copy + Into<i32> + Sync, S: Sum>(x: &[i32], weights: Weights<'_, T>, depth: usize, columns: usize) -> Vec<i64> {
     let arch = pulp::Arch::new();
-    // Of nearly equal size, and as many for each thread.
-    let threads = rayon::current_num_threads();
-    let count = columns.div_ceil(COLUMNS).next_multiple_of(threads).min(columns.div_ceil(LANES)).max(1);
-    let width = columns.div_ceil(count).next_multiple_of(LANES);
-    let tasks: Vec<Range<usize>> = (0..columns).step_by(width).map(|j| j..(j + width).min(columns)).collect();
-    let done: Vec<Vec<i64>> = tasks
-        .par_iter()
-        .map(|task| arch.dispatch(Block::<T, S> { x, weights, depth, columns: task.clone(), sum: Default::default() }))
-        .collect();
-    let mut c = vec![0; x.len() / depth * columns];
-    for (task, block) in tasks.iter().zip(done) {
-        for (row, from) in c.chunks_mut(columns).zip(block.chunks(task.len())) {
-            row[task.clone()].copy_from_slice(from);
-        }
-    }
-    c
+    side_by_side(x.len() / depth, columns, |columns| arch.dispatch(Block::<T, S> { x, weights, depth, columns, sum: Default::default() }))
 }
 
 /// Some columns of the product.
