@@ -319,3 +319,37 @@ fn default_row_bits(heap: usize, parameters: usize) -> u32 {
     let bits = |cells: usize| usize::BITS - cells.max(1).leading_zeros();
     ((bits(heap) + 5) / 2).max(bits(heap + parameters) / 2 + 1).clamp(8, 20)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_tables_are_one_table_with_one_lookup() {
+        let mut b = Builder::new();
+        let square = |b: &mut Builder| b.function_table("square", 0, vec![vec![0, 1, 4, 9]]);
+        let (range, table) = (b.range_table(-8, 4), square(&mut b));
+        assert_eq!((b.range_table(-8, 4), square(&mut b)), (range, table));
+        let others = [
+            b.range_table(-8, 5),
+            b.range_table(0, 4),
+            b.function_table("square", 1, vec![vec![0, 1, 4, 9]]),
+            b.function_table("square", 0, vec![vec![0, 1, 4, 8]]),
+            b.function_table("another name", 0, vec![vec![0, 1, 4, 9]]),
+        ];
+        assert!(others.iter().all(|t| *t != range && *t != table));
+
+        let first = b.column_cells(table, &[2]);
+        let again = square(&mut b);
+        let second = b.column_cells(again, &[3]);
+        let built = b.finish(None);
+        let [lookup] = &built.program.lookups[..] else { panic!("one lookup for the cells of one table") };
+        assert_eq!((lookup.table, lookup.columns.iter().map(View::len).collect::<Vec<_>>()), (table, vec![5, 5]));
+        for ((first, second), all) in first.iter().zip(&second).zip(&lookup.columns) {
+            assert_eq!((first.source, second.source), (all.source, all.source));
+            assert_eq!((first.offset, second.offset), (0, 2));
+        }
+        assert_eq!(built.program.tables.len(), 2 + others.len());
+        assert_eq!(built.program.multiplicities.len(), built.program.tables.len());
+    }
+}

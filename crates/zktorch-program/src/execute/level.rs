@@ -90,6 +90,9 @@ pub(super) fn run(memory: &mut Memory, step: &Step) -> Result<(), ExecuteError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::Builder;
+    use crate::execute::{StepFlaw, execute};
+    use crate::view::{TableId, View};
 
     #[test]
     fn the_level_is_the_first_at_which_the_sum_fits() {
@@ -109,5 +112,91 @@ mod tests {
                 assert!(row.sum(level) <= 1030 && row.sum(level - 1) > 1030, "{x:?}");
             }
         }
+    }
+
+    /// Levels of the rows `(0, 1, 2)` and `(5, 5, -3)` by a table of 8, 4, 2, 1, 0, at most 9; after a change to the step.
+    fn levels(change: impl FnOnce(&mut Builder, &mut Step)) -> Result<Vec<i64>, ExecuteError> {
+        let mut b = Builder::new();
+        let x = b.public("x", &[2, 3], -100, 100);
+        let out = b.public("m", &[2], -100, 100);
+        let table = b.function_table("halves", 0, vec![vec![8, 4, 2, 1, 0]]);
+        b.step(Step::Input { input: 0, name: "x".into(), view: x.clone(), lo: -100, hi: 100 });
+        let mut step =
+            Step::Level { node: "weights".into(), x, allowed: None, table, column: 0, offset: 0, limit: 9, out, lo: -100, hi: 100 };
+        change(&mut b, &mut step);
+        b.step(step);
+        Ok(execute(&b.finish(None), &[vec![0, 1, 2, 5, 5, -3]])?.publics[1].clone())
+    }
+
+    fn flaw(change: impl FnOnce(&mut Builder, &mut Step)) -> StepFlaw {
+        match levels(change) {
+            Err(ExecuteError::Step { step: 1, node, reason }) if node == "weights" => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn levels_count_allowed_values_and_are_less_by_the_offset() {
+        assert_eq!(levels(|_, _| ()), Ok(vec![3, 6]));
+        let shifted = |_: &mut Builder, step: &mut Step| {
+            let Step::Level { offset, .. } = step else { unreachable!() };
+            *offset = 4;
+        };
+        assert_eq!(levels(shifted), Ok(vec![-1, 2]));
+        let masked = |b: &mut Builder, step: &mut Step| {
+            let Step::Level { allowed, .. } = step else { unreachable!() };
+            *allowed = Some(b.constant("allowed", &[2, 3], vec![1, 1, 0, 0, 0, 0]));
+        };
+        // A row without an allowed value has none to exceed the limit.
+        assert_eq!(levels(masked), Ok(vec![2, 0]));
+    }
+
+    #[test]
+    fn a_level_out_of_range_names_its_node_and_place() {
+        for (range, value, index) in [((-100, 5), 6, 1), ((4, 100), 3, 0)] {
+            let narrow = |_: &mut Builder, step: &mut Step| {
+                let Step::Level { lo, hi, .. } = step else { unreachable!() };
+                (*lo, *hi) = range;
+            };
+            let (lo, hi) = (i128::from(range.0), i128::from(range.1));
+            let expected = ExecuteError::OutOfRange { node: "weights".into(), value, index: vec![index], lo, hi, what: String::new() };
+            assert_eq!(levels(narrow), Err(expected));
+        }
+    }
+
+    #[test]
+    fn a_malformed_step_is_refused_before_it_runs() {
+        let with_table = |make: fn(&mut Builder) -> TableId| {
+            flaw(move |b, step| {
+                let Step::Level { table, .. } = step else { unreachable!() };
+                *table = make(b);
+            })
+        };
+        assert_eq!(with_table(|_| TableId(7)), StepFlaw::Table);
+        assert_eq!(with_table(|b| b.range_table(0, 3)), StepFlaw::Table);
+        assert_eq!(with_table(|b| b.function_table("from one", 1, vec![vec![8, 4]])), StepFlaw::Table);
+        let wrong_column = |_: &mut Builder, step: &mut Step| {
+            let Step::Level { column, .. } = step else { unreachable!() };
+            *column = 1;
+        };
+        assert_eq!(flaw(wrong_column), StepFlaw::Table);
+
+        let with_out = |make: fn(&mut Builder) -> View| {
+            flaw(move |b, step| {
+                let Step::Level { out, .. } = step else { unreachable!() };
+                *out = make(b);
+            })
+        };
+        let shape = |expected: &[usize], got: &[usize]| StepFlaw::Shape { expected: expected.to_vec(), got: got.to_vec() };
+        assert_eq!(with_out(|b| b.public("three", &[3], -100, 100)), shape(&[2], &[3]));
+        assert_eq!(with_out(|b| b.public("deep", &[2, 3, 1], -100, 100)), shape(&[2, 3], &[2, 3, 1]));
+        assert_eq!(with_out(|b| b.constant("fixed", &[2], vec![0, 0])), StepFlaw::ReadOnly);
+        assert!(matches!(with_out(|b| View { offset: 1, ..b.public("short", &[2], -100, 100) }), StepFlaw::View(_)));
+
+        let wrong_mask = |b: &mut Builder, step: &mut Step| {
+            let Step::Level { allowed, .. } = step else { unreachable!() };
+            *allowed = Some(b.constant("allowed", &[2], vec![1, 1]));
+        };
+        assert_eq!(flaw(wrong_mask), shape(&[2, 3], &[2]));
     }
 }
