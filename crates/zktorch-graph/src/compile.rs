@@ -176,8 +176,8 @@ fn node_reports(graph: &Graph, formats: &[crate::Format], built: &Built) -> Vec<
     // Steps may fill cells twice: the maximum of a row is found in cells that hold distances in the end.
     let mut seen = HashSet::new();
     for step in &built.steps {
-        if let Some(name) = step_name(step) {
-            current = find(&index, name);
+        if !matches!(step, Step::Input { .. } | Step::Max { .. }) {
+            current = find(&index, step.node());
         }
         let Some(i) = current else { continue };
         for view in written(step) {
@@ -224,19 +224,6 @@ fn find(index: &HashMap<&str, usize>, name: &str) -> Option<usize> {
             return Some(i);
         }
         name = &name[..name.rfind([' ', '.', ':', '/', '#'])?];
-    }
-}
-
-fn step_name(step: &Step) -> Option<&str> {
-    match step {
-        Step::Input { .. } | Step::Max { .. } => None,
-        Step::Digits { node, .. }
-        | Step::Apply { node, .. }
-        | Step::Quotient { node, .. }
-        | Step::InverseSqrt { node, .. }
-        | Step::Sqrt { node, .. }
-        | Step::Gather { node, .. }
-        | Step::Level { node, .. } => Some(node),
     }
 }
 

@@ -143,3 +143,20 @@ pub enum Step {
         hi: i64,
     },
 }
+
+impl Step {
+    /// Name of the graph node, or of the input; empty where the step has none.
+    pub fn node(&self) -> &str {
+        match self {
+            Step::Input { name, .. } => name,
+            Step::Digits { node, .. }
+            | Step::Apply { node, .. }
+            | Step::Quotient { node, .. }
+            | Step::InverseSqrt { node, .. }
+            | Step::Sqrt { node, .. }
+            | Step::Gather { node, .. }
+            | Step::Level { node, .. } => node,
+            Step::Max { .. } => "",
+        }
+    }
+}

@@ -188,7 +188,7 @@ pub fn execute_steps(program: &Program, parameters: &Parameters, steps: &[Step],
     program.validate()?;
     check_parameters(program, parameters)?;
     for (step, s) in steps.iter().enumerate() {
-        steps::validate(program, s).map_err(|reason| ExecuteError::Step { step, node: steps::node(s).to_string(), reason })?;
+        steps::validate(program, s).map_err(|reason| ExecuteError::Step { step, node: s.node().to_string(), reason })?;
     }
     let mut memory = memory::Memory::new(program, parameters);
     for step in steps {

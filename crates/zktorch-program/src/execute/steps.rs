@@ -9,21 +9,6 @@ use crate::step::Step;
 use crate::view::{Source, TableId, View};
 use rayon::prelude::*;
 
-/// Name of the step's node.
-pub(crate) fn node(step: &Step) -> &str {
-    match step {
-        Step::Input { name, .. } => name,
-        Step::Digits { node, .. }
-        | Step::Apply { node, .. }
-        | Step::Quotient { node, .. }
-        | Step::InverseSqrt { node, .. }
-        | Step::Sqrt { node, .. }
-        | Step::Gather { node, .. }
-        | Step::Level { node, .. } => node,
-        Step::Max { .. } => "",
-    }
-}
-
 fn readable(program: &Program, view: &View, shape: &[usize]) -> Result<(), StepFlaw> {
     program.check_view(view)?;
     let got = view.shape();
