@@ -6,6 +6,7 @@
 
 mod error;
 mod floats;
+mod function;
 mod graph;
 mod interp;
 mod op;
@@ -14,8 +15,9 @@ mod tree;
 
 pub use error::{EvalError, GraphError};
 pub use floats::Floats;
+pub use function::{BinaryFn, ReduceFn, UnaryFn};
 pub use graph::{Graph, Node, ValueId, ValueInfo};
 pub use interp::{eval_op, interpret, run};
-pub use op::{BinaryFn, CoordinateTransform, Direction, NearestMode, Op, PadMode, ReduceFn, ResizeMode, RnnActivation, UnaryFn};
+pub use op::{CoordinateTransform, Direction, NearestMode, Op, PadMode, ResizeMode, RnnActivation};
 pub use tensor::{DType, Data, Tensor};
 pub use tree::{TreeEnsemble, TreeNode};
