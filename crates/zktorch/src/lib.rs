@@ -28,6 +28,7 @@
 //! | [`verify`] | verifying key, proof | [`Statement`], or a [`Rejection`] |
 
 mod accumulated;
+mod check;
 pub mod container;
 mod error;
 mod id;
@@ -37,6 +38,7 @@ mod keys;
 mod metric;
 mod model;
 mod npy;
+mod onnx;
 mod parts;
 mod proof;
 mod random;
@@ -48,6 +50,7 @@ mod tests;
 mod weights;
 
 pub use accumulated::{Accumulated, fold_as};
+pub use check::{CheckReport, UnsupportedNode, check};
 pub use container::Kind;
 pub use error::{Error, FileError, InputError, Rejection};
 pub use id::ModelId;
@@ -55,7 +58,8 @@ pub use job::{JobOptions, JobSecret, Plan, Progress, ProvedAll, prove_all, prove
 pub use jobdir::{Claim, Claims, JobDir, JobError, Task, TaskState, Worker, describe_result};
 pub use keys::{ModelInfo, ProvingKey, TensorInfo, VerifyingKey, setup, write_keys};
 pub use metric::{CORRECT, LABEL, Metric, MetricError, Score, plan_metric, score};
-pub use model::{CheckReport, Model, OnnxModel, Options, UnsupportedNode, check};
+pub use model::Model;
+pub use onnx::{OnnxModel, Options};
 pub use parts::Layout;
 pub use proof::{Phases, Proof, Proved, Statement, StatementTensor, link_key, prove, prove_linked, verify, verify_all, verify_timed};
 pub use ranges::RangeProof;
