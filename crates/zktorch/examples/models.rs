@@ -11,15 +11,15 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod common;
+
+use common::Result;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 use zktorch::tensors::{self, Entry};
 use zktorch::{DType, Data, Fidelity, OnnxModel, Options, ReferenceString, Tensor, TensorSpec};
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What to do, from the command line.
 struct Args {
@@ -42,14 +42,7 @@ fn args() -> Result<Args> {
 }
 
 fn main() -> ExitCode {
-    match start() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(start())
 }
 
 /// All `.onnx` files below a folder, sorted.

@@ -12,6 +12,7 @@ const KERNEL: Attribute = ints("kernel_shape");
 const STRIDES: Attribute = ints("strides");
 const DILATIONS: Attribute = ints("dilations");
 const PADS: Attribute = ints("pads");
+const CEIL_MODE: Attribute = int("ceil_mode").since(10).only(&[0, 1]);
 const GROUP: Attribute = int("group");
 const KEEPDIMS: Attribute = int("keepdims").only(&[0, 1]);
 const DTYPE: Attribute = int("dtype");
@@ -84,15 +85,7 @@ pub(super) const OPERATORS: &[Operator] = &[
         1,
         (1, 1),
         1,
-        &[
-            AUTO_PAD,
-            KERNEL,
-            STRIDES,
-            PADS,
-            int("ceil_mode").since(10).only(&[0, 1]),
-            int("count_include_pad").only(&[0, 1]),
-            DILATIONS.since(19),
-        ],
+        &[AUTO_PAD, KERNEL, STRIDES, PADS, CEIL_MODE, int("count_include_pad").only(&[0, 1]), DILATIONS.since(19)],
     ),
     op(
         "BatchNormalization",
@@ -212,7 +205,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     op("LogSoftmax", 1, (1, 1), 1, &[AXIS]),
     op("Loop", 11, (0, MANY), MANY, &[BODY]),
     op("LpNormalization", 1, (1, 1), 1, &[AXIS, int("p").only(&[1, 2])]),
-    op("LpPool", 2, (1, 1), 1, &[AUTO_PAD, KERNEL, STRIDES, PADS, int("p"), int("ceil_mode").since(18).only(&[0, 1]), DILATIONS.since(18)]),
+    op("LpPool", 2, (1, 1), 1, &[AUTO_PAD, KERNEL, STRIDES, PADS, int("p"), CEIL_MODE.since(18), DILATIONS.since(18)]),
     binary("MatMul", 1),
     op("MatMulInteger", 10, (2, 4), 1, &[]),
     op("Max", 6, (1, MANY), 1, &[]),
@@ -221,15 +214,7 @@ pub(super) const OPERATORS: &[Operator] = &[
         1,
         (1, 1),
         2,
-        &[
-            AUTO_PAD,
-            KERNEL,
-            STRIDES,
-            PADS,
-            int("ceil_mode").since(10).only(&[0, 1]),
-            DILATIONS.since(10),
-            int("storage_order").since(8).only(&[0, 1]),
-        ],
+        &[AUTO_PAD, KERNEL, STRIDES, PADS, CEIL_MODE, DILATIONS.since(10), int("storage_order").since(8).only(&[0, 1])],
     ),
     op("MaxUnpool", 9, (2, 3), 1, &[KERNEL, STRIDES, PADS]),
     op("Mean", 6, (1, MANY), 1, &[]),

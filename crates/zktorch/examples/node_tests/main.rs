@@ -9,17 +9,17 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod case;
+#[path = "../common/mod.rs"]
+mod common;
 mod report;
 
 use case::{Case, Outcome};
+use common::Result;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use zktorch_protocol::pcs::Srs;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What to do, from the command line.
 #[derive(Default)]
@@ -63,14 +63,7 @@ fn excluded(text: &str) -> BTreeMap<String, String> {
 }
 
 fn main() -> ExitCode {
-    match start() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(e) => {
-            eprintln!("{e}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(start())
 }
 
 fn start() -> Result<bool> {
