@@ -1,6 +1,7 @@
 //! A proof by many machines: `plan`, `work`, `join`.
 
 use super::prove::{job_options, layouts_json, read_inputs};
+use super::prove_metric::metric_options;
 use crate::args;
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
@@ -15,11 +16,24 @@ const POLL: Duration = Duration::from_millis(100);
 /// `zktorch plan`.
 pub fn plan(args: &args::Plan, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the inputs");
-    let model = Model::read(&args.model)?;
-    let inputs = read_inputs(&model, &args.inputs)?;
-    drop(model);
-    ui.phase("planning");
-    let job = JobDir::create(&args.output, &args.model, &args.pk, &inputs, &job_options(&args.split))?;
+    let model = Model::read(&args.prover.model)?;
+    let args::ModelWithKey { model: model_file, pk } = &args.prover;
+    let (inputs, job) = match (&args.inputs.inputs, &args.labels) {
+        (Some(path), Some(labels)) => {
+            let inputs = model.read_labelled(path, labels)?;
+            drop(model);
+            ui.phase("planning");
+            let job = JobDir::create_metric(&args.output, model_file, pk, &inputs, &metric_options(&args.split))?;
+            (inputs, job)
+        }
+        _ => {
+            let inputs = read_inputs(&model, &args.inputs)?;
+            drop(model);
+            ui.phase("planning");
+            let job = JobDir::create(&args.output, model_file, pk, &inputs, &job_options(&args.split))?;
+            (inputs, job)
+        }
+    };
     ui.finish();
     let tasks: Vec<String> = job.tasks().iter().map(Task::to_string).collect();
     let dir = job.path().display();

@@ -26,9 +26,9 @@ pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
 /// One inference in one piece.
 fn prove_one(args: &args::Prove, input: &Path, output: &Path, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
-    let model = Model::read(&args.model)?;
+    let model = Model::read(&args.prover.model)?;
     let inputs = model.read_inputs(input)?;
-    let key = ProvingKey::read(&args.pk)?;
+    let key = ProvingKey::read(&args.prover.pk)?;
     let link = args.link.as_deref().map(link_secret).transpose()?;
     let began = Instant::now();
     let proved = zktorch::prove_linked(&model, &key, &inputs, link.as_ref(), &mut |phase| ui.phase(phase_text(phase)))?;
@@ -87,9 +87,9 @@ pub fn layouts_json<'a>(layouts: impl Iterator<Item = &'a Layout>) -> Value {
 /// Many inferences, or segments, or both.
 fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
-    let model = Model::read(&args.model)?;
+    let model = Model::read(&args.prover.model)?;
     let inputs = read_inputs(&model, &args.inputs)?;
-    let key = ProvingKey::read(&args.pk)?;
+    let key = ProvingKey::read(&args.prover.pk)?;
     let began = Instant::now();
     let plan = Plan::new(&model, inputs.len(), &[], &job_options(&args.split))?;
     let leaves = plan.leaves();

@@ -5,7 +5,7 @@ use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::time::Instant;
-use zktorch::{Model, ProvingKey, Score, container};
+use zktorch::{JobOptions, Model, ProvingKey, Score, container};
 
 /// `27 of 30 correct (90.00 %)`.
 pub fn score_text(score: Score) -> String {
@@ -17,20 +17,24 @@ pub fn score_json(score: Score) -> Value {
     json!({ "name": "top1", "correct": score.correct, "of": score.of })
 }
 
+/// What the flags ask for. One batch of a whole set may be large: without other wishes, it takes the memory that is free.
+pub fn metric_options(split: &args::Split) -> JobOptions {
+    let mut options = job_options(split);
+    if options.memory.is_none() && options.segments.is_none() {
+        options.memory = available_bytes();
+    }
+    options
+}
+
 /// `zktorch prove-metric`.
 pub fn prove_metric(args: &args::ProveMetric, ui: &Ui) -> Result<Outcome, Failure> {
     container::check_writable(&args.output)?;
     ui.phase("reading the model and the key");
-    let model = Model::read(&args.model)?;
+    let model = Model::read(&args.prover.model)?;
     let samples = model.read_labelled(&args.inputs, &args.labels)?;
-    let key = ProvingKey::read(&args.pk)?;
-    let mut options = job_options(&args.split);
-    // One batch of a whole set may be large: without other wishes, it takes the memory that is free.
-    if options.memory.is_none() && options.segments.is_none() {
-        options.memory = available_bytes();
-    }
+    let key = ProvingKey::read(&args.prover.pk)?;
     let began = Instant::now();
-    let plan = zktorch::plan_metric(&model, &key, samples.len(), &options)?;
+    let plan = zktorch::plan_metric(&model, &key, samples.len(), &metric_options(&args.split))?;
     let (batches, leaves) = (plan.batches(), plan.leaves());
     let all = prove_all(&model, &key, &plan, &samples, ui)?;
     ui.phase("proving the accumulator");

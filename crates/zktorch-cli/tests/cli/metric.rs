@@ -68,6 +68,25 @@ fn the_accuracy_of_a_hidden_model_is_proved() {
 }
 
 #[test]
+fn a_job_counts_over_its_inputs() {
+    let world = world("");
+    let labels: Vec<i64> = predictions(&world).iter().enumerate().map(|(k, p)| if k % 5 == 0 { (p + 1) % 10 } else { *p }).collect();
+    world.write("labels.json", json(&labels));
+    let plan = "plan m.zkt --pk m.pk --inputs images.json --labels labels.json --segments 2";
+    let made = world.run(&format!("{plan} --batch 15 -o job --json")).succeeded().json();
+    assert_eq!((made["inferences"].as_u64(), made["batches"].as_array().unwrap().len()), (Some(30), 2), "{made}");
+    world.run("work job --all").succeeded();
+    world.run("join job -o m.proof").succeeded();
+    let verified = world.run("verify m.proof --vk m.vk --json").succeeded().json();
+    assert_eq!(verified["metric"], serde_json::json!({ "name": "top1", "correct": 24, "of": 30 }));
+    let statements = verified["statements"].as_array().unwrap();
+    assert_eq!(statements.len(), 2, "one count for each batch: {verified}");
+    assert!(statements.iter().all(|s| s["outputs"].as_object().unwrap().keys().eq(["correct"])), "no scores: {verified}");
+    world.refuses(&format!("{plan} --batch 1 -o other"), "E0707", "whether that prediction is correct");
+    world.refuses("plan m.zkt --pk m.pk --input images.json --labels labels.json -o other", "E0900", "--input");
+}
+
+#[test]
 fn labels_and_models_that_do_not_fit_are_refused() {
     let world = world("--input-visibility private");
     world.write("labels.json", json(predictions(&world)));

@@ -33,6 +33,7 @@ use crate::container;
 use crate::error::{Error, FileError};
 use crate::job::{JobOptions, JobSecret, Plan};
 use crate::keys::ProvingKey;
+use crate::metric::plan_metric;
 use crate::model::Model;
 use crate::parts::Layout;
 use crate::tensors;
@@ -119,6 +120,24 @@ impl JobDir {
     /// # Errors
     /// [`JobError::Exists`], a key of another model, what [`Plan::new`] refuses, a directory that cannot be written.
     pub fn create(dir: &Path, model: &Path, key: &Path, inputs: &[Vec<Tensor>], options: &JobOptions) -> Result<JobDir, Error> {
+        JobDir::planned(dir, model, key, inputs, &|model, _| Plan::new(model, inputs.len(), &[], options))
+    }
+
+    /// Like [`JobDir::create`], for the count of a model with a metric over `inputs` with their labels, as [`Model::read_labelled`] reads them.
+    ///
+    /// # Errors
+    /// As [`JobDir::create`], and what [`plan_metric`] refuses.
+    pub fn create_metric(dir: &Path, model: &Path, key: &Path, inputs: &[Vec<Tensor>], options: &JobOptions) -> Result<JobDir, Error> {
+        JobDir::planned(dir, model, key, inputs, &|model, key| plan_metric(model, key, inputs.len(), options))
+    }
+
+    fn planned(
+        dir: &Path,
+        model: &Path,
+        key: &Path,
+        inputs: &[Vec<Tensor>],
+        plan: &dyn Fn(&Model, &ProvingKey) -> Result<Plan, Error>,
+    ) -> Result<JobDir, Error> {
         if dir.exists() {
             return Err(JobError::Exists { dir: dir.to_path_buf() }.into());
         }
@@ -151,7 +170,7 @@ impl JobDir {
             container::write_secret(&path, &tensors::encode_named(&path, &named)?)?;
             files.insert(input_name(k), digest(&path)?);
         }
-        let plan = Plan::new(&model, inputs.len(), &[], options)?;
+        let plan = plan(&model, &key)?;
         let batches = plan.layouts().enumerate().map(|(b, l)| Batch { layout: l.clone(), leaves: plan.segments(b) });
         let description = Description {
             version: VERSION,
