@@ -102,6 +102,43 @@ fn every_file_can_be_inspected() {
 }
 
 #[test]
+fn the_parts_of_a_proof_add_up_to_it() {
+    let world = World::with_proof();
+    let inspected = world.run("inspect m.proof --vk m.vk --json").succeeded().json();
+    let sum = |value: &serde_json::Value| -> u64 {
+        let parts = value["proof_parts"].as_array().unwrap();
+        assert!(parts.len() > 5 && parts.iter().all(|p| p["part"].is_string()), "{value}");
+        parts.iter().map(|p| p["bytes"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(sum(&inspected), inspected["proof_length"].as_u64().unwrap());
+    // The key alone says the same of a proof of one inference.
+    let of_key = world.run("inspect m.vk --json").succeeded().json();
+    assert_eq!(of_key["proof_parts"], inspected["proof_parts"]);
+    let text = world.run("inspect m.proof --vk m.vk").succeeded().stdout;
+    for part in inspected["proof_parts"].as_array().unwrap() {
+        assert!(text.contains(part["part"].as_str().unwrap()), "{text}");
+    }
+    assert!(!world.run("inspect m.proof").succeeded().stdout.contains("without the public tensors has"));
+    world.run("setup m.zkt --pk other.pk --vk other.vk").succeeded();
+    let other = world.run("inspect m.proof --vk other.vk");
+    assert_eq!(other.code, 1, "{}", other.stdout);
+    assert!(other.stderr.contains("it is no proof for this key"), "{}", other.stderr);
+}
+
+#[test]
+fn verify_says_how_long_each_step_took() {
+    let world = World::with_proof();
+    let json = world.run("verify m.proof --vk m.vk --json").succeeded().json();
+    let phases = json["phases"].as_object().unwrap();
+    let total: f64 = phases.values().map(|t| t.as_f64().unwrap()).sum();
+    assert!(phases.contains_key("reading") && phases.len() > 3, "{json}");
+    assert!(total > 0.0 && total <= json["verify_seconds"].as_f64().unwrap(), "{json}");
+    let listed = |text: &str| phases.keys().all(|name| text.lines().any(|l| l.starts_with("  ") && l.ends_with(&format!("  {name}"))));
+    assert!(listed(&world.run("verify m.proof --vk m.vk -v").succeeded().stdout));
+    assert!(!listed(&world.run("verify m.proof --vk m.vk").succeeded().stdout));
+}
+
+#[test]
 fn reference_strings_are_generated_verified_and_used() {
     let world = World::with_model();
     let done = world.run("srs generate --size-log2 12 -o s.srs").succeeded();
