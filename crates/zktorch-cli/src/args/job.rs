@@ -14,7 +14,7 @@ pub struct Plan {
     #[command(flatten)]
     pub inputs: Inputs,
     /// The labels of --inputs, for a model compiled with --metric: the proof shows how many predictions are correct, as that of prove-metric does.
-    #[arg(long, value_name = "FILE", requires = "inputs")]
+    #[arg(long, value_name = "FILE", requires = "inputs", conflicts_with = "input")]
     pub labels: Option<PathBuf>,
     /// The directory to make.
     #[arg(short, long, value_name = "JOB")]

@@ -83,7 +83,8 @@ fn a_job_counts_over_its_inputs() {
     assert_eq!(statements.len(), 2, "one count for each batch: {verified}");
     assert!(statements.iter().all(|s| s["outputs"].as_object().unwrap().keys().eq(["correct"])), "no scores: {verified}");
     world.refuses(&format!("{plan} --batch 1 -o other"), "E0707", "whether that prediction is correct");
-    world.refuses("plan m.zkt --pk m.pk --input images.json --labels labels.json -o other", "E0900", "--input");
+    let single = world.run("plan m.zkt --pk m.pk --input images.json --labels labels.json -o other --json");
+    assert_eq!((single.code, single.json()["error"]["code"].as_str()), (2, Some("E0900")));
 }
 
 #[test]
