@@ -278,6 +278,10 @@ pub enum Op {
         /// Largest result.
         high: i64,
     },
+    /// Quantisation to unsigned bytes by the extrema `M ≥ 0 ≥ m` of the tensor and 0: `scale = (M - m)/255` (1 if both are 0),
+    /// `zero = saturate(round(-m / scale))`, `y = saturate(round(x / scale) + zero)`, halves to even; quotients are `f32`. Input `[X]`, outputs
+    /// `[y, scale, zero]`.
+    DynamicQuantizeLinear,
     /// `(x - zero)·scale` of integers. Inputs `[X, scale, zero?]`; parameters as in [`Op::QuantizeLinear`].
     DequantizeLinear {
         /// Axis of the parameters.

@@ -3,7 +3,7 @@
 use crate::rewrite::MASK_LIMIT;
 use crate::{CompileError, CompileOptions, Format};
 use std::collections::BTreeMap;
-use zktorch_float::{DType, Data, Graph, Node, Op, Tensor, UnaryFn, ValueId, run};
+use zktorch_float::{BinaryFn, DType, Data, Graph, Node, Op, Tensor, UnaryFn, ValueId, run};
 
 /// What calibration saw.
 pub(crate) struct Ranges {
@@ -91,14 +91,37 @@ pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) 
     score_formats(graph, &mut formats);
     shared_functions(graph, &mut formats);
     // What is quantised next keeps 16 bits, so that its rounding is that of the given numbers.
-    for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::QuantizeLinear { .. })) {
+    for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::QuantizeLinear { .. } | Op::DynamicQuantizeLinear)) {
         if let Some(id) = node.inputs.first().copied().flatten() {
             let scale = activation_scale(ranges.abs_max[id.0], 16, options.headroom_bits).min(options.max_scale);
             formats[id.0] = Format { scale, bits: 16 };
         }
     }
+    computed_scales(graph, ranges, options, &mut formats);
     wide_features(graph, ranges, options, &mut formats);
     formats
+}
+
+/// Most fractional bits of a scale.
+const FINEST: i32 = 40;
+
+/// Scales of dynamic quantisations, and their products with scales of weights, have 16 bits however small they are.
+fn computed_scales(graph: &Graph, ranges: &Ranges, options: &CompileOptions, formats: &mut [Format]) {
+    let mut fine = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        let known = |id: ValueId| fine[id.0] || graph.constant(id).is_some();
+        let any = node.inputs.iter().flatten().any(|id| fine[id.0]);
+        let out = match node.op {
+            Op::DynamicQuantizeLinear => node.outputs.get(1),
+            Op::Reshape { .. } | Op::Expand { .. } | Op::Transpose { .. } | Op::Slice { .. } if any => node.outputs.first(),
+            Op::Binary(BinaryFn::Mul) if any && node.inputs.iter().flatten().all(|id| known(*id)) => node.outputs.first(),
+            _ => None,
+        };
+        if let Some(id) = out {
+            fine[id.0] = true;
+            formats[id.0] = Format { scale: activation_scale(ranges.abs_max[id.0], 16, options.headroom_bits).min(FINEST), bits: 16 };
+        }
+    }
 }
 
 /// Most fractional bits of a feature.

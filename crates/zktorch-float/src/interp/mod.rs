@@ -100,6 +100,7 @@ pub fn eval_op(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, EvalE
         Op::ScatterElements { axis } => one(index::scatter_elements(args.get(0)?, args.get(1)?, args.get(2)?, *axis)),
         Op::ScatterNd => one(index::scatter_nd(args.get(0)?, args.get(1)?, args.get(2)?)),
         Op::QuantizeLinear { axis, low, high } => one(quant::quantize(args.get(0)?, args.get(1)?, args.opt(2), *axis, (*low, *high))),
+        Op::DynamicQuantizeLinear => quant::dynamic(args.get(0)?),
         Op::DequantizeLinear { axis } => one(quant::dequantize(args.get(0)?, args.get(1)?, args.opt(2), *axis)),
         Op::Requantize { axis, low, high } => one(quant::requantize(args.get(0)?, args.get(1)?, args.opt(2), *axis, (*low, *high))),
         Op::TreeEnsemble(trees) => one(tree::ensemble(args.get(0)?, trees)),

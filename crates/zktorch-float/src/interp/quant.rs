@@ -51,6 +51,17 @@ pub(crate) fn quantize(x: &Tensor, scale: &Tensor, zero: Option<&Tensor>, axis: 
     Tensor::i64(x.shape.clone(), out)
 }
 
+/// Unsigned bytes with their scale and zero point.
+pub(crate) fn dynamic(x: &Tensor) -> Result<Vec<Tensor>, EvalError> {
+    let values = x.as_f32()?;
+    let (least, most) = values.iter().fold((0f32, 0f32), |(a, b), &v| (a.min(v), b.max(v)));
+    let scale = if least == most { 1.0 } else { (most - least) / 255.0 };
+    let zero = Tensor::i64(Vec::new(), vec![saturate(f64::from(-least / scale), 0, (0, 255))])?;
+    let scale = Tensor::scalar(scale);
+    let y = quantize(x, &scale, Some(&zero), 0, (0, 255))?;
+    Ok(vec![y, scale, zero])
+}
+
 /// `(x - zero)·scale`.
 pub(crate) fn dequantize(x: &Tensor, scale: &Tensor, zero: Option<&Tensor>, axis: usize) -> Result<Tensor, EvalError> {
     float(x.shape.clone(), apply((x.as_i64()?, &x.shape), scale, zero, axis, |x, s, z| x.wrapping_sub(z) as f32 * s)?)

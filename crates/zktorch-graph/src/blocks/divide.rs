@@ -25,8 +25,8 @@ pub(super) fn quotient(
     quotient_in(ctx, node, numerator, denominator, out.lo(), out.bits, out.scale)
 }
 
-/// [`quotient`] in `[lo, lo + 2^bits)`.
-fn quotient_in(
+/// [`quotient`] in `[lo, lo + 2^bits)`, at a scale of the caller.
+pub(super) fn quotient_in(
     ctx: &mut Lowering,
     node: &str,
     numerator: &Accumulator,

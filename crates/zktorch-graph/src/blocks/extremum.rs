@@ -214,7 +214,6 @@ pub(crate) fn reduce_max(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs:
 }
 
 /// `y[o] = min_k x[o, k]`: minus the maximum of `-x`; see [`reduce_max`].
-#[cfg_attr(not(test), allow(dead_code))] // graphs turn minima into maxima before they are lowered
 pub(crate) fn reduce_min(ctx: &mut Lowering, node: &str, x: &QTensor, n_outputs: usize) -> Result<QTensor, BlockError> {
     let m = maximum_of(ctx, node, &Accumulator::of(x).times(-1), n_outputs)?;
     let shape = m.shape();

@@ -39,6 +39,7 @@
 //! | `integer_quotient` | element | 5 to 8, and 1 or 2 per distinct divisor | 5 to 7 and 0 or 1 |
 //! | `remainder` | element | one more | one more |
 //! | `bitwise` of integers of `b` bits | element | `2b + 1` | `2b` |
+//! | `dynamic_quantize` of a tensor | element | 13 | 10 |
 //! | `sqrt` | element | 5 to 10 | 4 to 8 |
 //! | `gather_rows` | element | 1 | 1 per row |
 //! | `position` | distinct index | 1, or `2 + 2⌈b⌉` and 3 for indices that may be negative | 1, or as many |
@@ -52,6 +53,7 @@ mod attention;
 mod cells;
 mod compare;
 mod divide;
+mod dynamic;
 mod error;
 mod extremum;
 mod gather;
@@ -71,10 +73,9 @@ pub(crate) use compare::{
     Comparison, compare, differs_from_zero, logical_and, logical_not, logical_or, logical_xor, non_negative, where_select,
 };
 pub(crate) use divide::{divide, sqrt};
+pub(crate) use dynamic::dynamic_quantize;
 pub use error::BlockError;
-#[cfg(test)]
-pub(crate) use extremum::reduce_min;
-pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max};
+pub(crate) use extremum::{arg_max, arg_min, max_of, min_of, reduce_max, reduce_min};
 pub(crate) use gather::{gather_rows, position};
 pub(crate) use integer::{Bitwise, Towards, bitwise, integer_quotient, remainder};
 pub(crate) use margin::{Margin, Surrounded};

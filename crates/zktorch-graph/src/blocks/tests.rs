@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod dynamic;
 mod elementwise;
 mod index;
 mod integer;

@@ -382,6 +382,7 @@ impl Lower<'_> {
             Op::Position { size } => self.position(node, *size),
             Op::TreeEnsemble(trees) => self.trees(node, trees),
             Op::QuantizeLinear { low, high, .. } => self.quantize(node, *low, *high),
+            Op::DynamicQuantizeLinear => self.dynamic_quantize(node),
             Op::DequantizeLinear { axis } => self.dequantize(node, *axis),
             Op::Requantize { axis, low, high } => self.requantize(node, *axis, *low, *high),
             Op::Reshape { .. }

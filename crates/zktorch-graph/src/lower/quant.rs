@@ -1,5 +1,6 @@
-//! Operators on quantised integers: exact, or refused.
+//! Operators on quantised integers: exact, except where floats that the program has computed itself are quantised.
 
+use super::linear::times_real;
 use super::{Const, Lower, LowerError, unsupported};
 use crate::blocks;
 use crate::{Accumulator, Format, QTensor};
@@ -108,15 +109,16 @@ impl Lower<'_> {
         Ok(product)
     }
 
-    /// Rounds numbers that the prover is given: the graph's inputs, moved at most. Any other float is known only up to its own
-    /// rounding, so that the quantised integers would not be those of the model.
+    /// Rounds a float as the program knows it: the integers of the model exactly for numbers that the prover is given (the graph's
+    /// inputs, moved at most). Any other float has a rounding of its own, and is quantised with a warning: an integer may differ by 1.
     pub(super) fn quantize(&mut self, node: &Node, low: i64, high: i64) -> Result<(), LowerError> {
         let x = self.operand(node, 0)?;
         if !self.is_given(x) {
-            return unsupported(
-                "it quantises a computed float whose rounding cannot be reproduced exactly; only inputs, and operators between \
-                 quantised tensors (Conv, MatMul, Gemm, MaxPool, with a Relu behind them, and movements) are supported",
-            );
+            self.warnings.push(format!(
+                "node '{}': it quantises a computed float, so that integers may differ by 1 from those of another runtime; inputs, and \
+                 operators between quantised tensors (Conv, MatMul, Gemm, MaxPool, with a Relu behind them, and movements) are exact",
+                node.name
+            ));
         }
         let scale = match self.parameter(node, 1, "a scale")?.tensor.as_f32()? {
             [s] => *s,
@@ -128,6 +130,20 @@ impl Lower<'_> {
             (rounded + zero as f64).clamp(low as f64, high as f64)
         };
         self.saturated(node, x, &f, &format!("quantise by {scale:e} + {zero} in {low}..={high}"))
+    }
+
+    /// Bytes, scale and zero point of [`blocks::dynamic_quantize`].
+    pub(super) fn dynamic_quantize(&mut self, node: &Node) -> Result<(), LowerError> {
+        let x = self.operand(node, 0)?;
+        let q = self.cells(x)?;
+        let made = blocks::dynamic_quantize(&mut self.ctx, &node.name, &q)?;
+        let &[y, scale, zero] = &node.outputs[..] else {
+            return unsupported(format!("{} results of a quantisation instead of 3", node.outputs.len()));
+        };
+        self.set_cells(y, made.y)?;
+        let point = self.reshaped(&node.name, made.zero, &[])?;
+        self.set_cells(zero, point)?;
+        self.set_acc(node, scale, times_real(Accumulator::of(&made.span), 1.0 / 255.0))
     }
 
     fn is_given(&self, id: ValueId) -> bool {

@@ -27,6 +27,7 @@ mod sampling;
 mod shape;
 mod spectrum;
 mod svm;
+mod text;
 mod tree;
 
 /// A node on its way into the graph.
@@ -68,6 +69,7 @@ pub(crate) fn lower(builder: &mut Builder, node: &NodeProto, inputs: Vec<Option<
         maxima::lower,
         regions::lower,
         linear_attention::lower,
+        text::lower,
     ] {
         if let Some(outputs) = family(&mut ctx) {
             return outputs;

@@ -6,7 +6,7 @@
 use super::{Ctx, Lowered};
 use crate::ImportError;
 use crate::proto::ElementType;
-use zktorch_float::{BinaryFn, DType, Node, Op, ReduceFn, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, DType, Node, Op, UnaryFn, ValueId};
 
 mod blocks;
 
@@ -120,6 +120,10 @@ fn dequantize(ctx: &mut Ctx<'_>) -> Lowered {
         let centred = centred(ctx, x, zero, axis)?;
         return Ok(vec![one(ctx, Op::DequantizeLinear { axis }, &[Some(centred), Some(scale)])?]);
     }
+    let known = |id: ValueId| ctx.builder.graph.constant(id).is_some();
+    if !known(scale) || zero.is_some_and(|z| !known(z)) {
+        return Ok(vec![computed(ctx, x, scale, zero, axis)?]);
+    }
     let y = one(ctx, Op::DequantizeLinear { axis }, &[Some(x), Some(scale), zero])?;
     ctx.builder.dequantised.insert(y, Quantised { integers: x, scale, zero, axis });
     Ok(vec![y])
@@ -127,23 +131,25 @@ fn dequantize(ctx: &mut Ctx<'_>) -> Lowered {
 
 /// Scale and zero point from the input's extrema, which include zero.
 fn dynamic(ctx: &mut Ctx<'_>) -> Lowered {
-    let x = ctx.input(0)?;
-    let axes: Vec<usize> = (0..ctx.shape(x).len()).collect();
-    let zero = ctx.float_literal(0.0);
-    let mut ends = Vec::new();
-    for (function, bound) in [(ReduceFn::Min, BinaryFn::Min), (ReduceFn::Max, BinaryFn::Max)] {
-        let end = ctx.emit(Op::Reduce { function, axes: axes.clone(), keepdims: false }, &[x])?;
-        ends.push(ctx.binary(bound, end, zero)?);
+    let outputs = ctx.emit_same(Op::DynamicQuantizeLinear)?;
+    for &integers in [0, 2].iter().filter_map(|&i| outputs.get(i)) {
+        ctx.builder.elements.insert(integers, ElementType::Uint8 as i32);
     }
-    let span = ctx.binary(BinaryFn::Sub, ends[1], ends[0])?;
-    let steps = ctx.float_literal(255.0);
-    let scale = ctx.binary(BinaryFn::Div, span, steps)?;
-    let below = ctx.unary(UnaryFn::Neg, ends[0])?;
-    let op = Op::QuantizeLinear { axis: 0, low: 0, high: 255 };
-    let zero_point = ctx.emit(op.clone(), &[below, scale])?;
-    let y = ctx.emit(op, &[x, scale, zero_point])?;
-    ctx.builder.elements.insert(zero_point, ElementType::Uint8 as i32);
-    Ok(vec![y, scale, zero_point])
+    Ok(outputs)
+}
+
+/// `(x - zero)·scale` with parameters of which one is computed, written out.
+fn computed(ctx: &mut Ctx<'_>, x: ValueId, scale: ValueId, zero: Option<ValueId>, axis: usize) -> Result<ValueId, ImportError> {
+    let x = centred(ctx, x, zero, axis)?;
+    let x = ctx.emit(Op::Cast { to: DType::F32 }, &[x])?;
+    let count: usize = ctx.shape(scale).iter().product();
+    let mut wide = vec![1; ctx.shape(x).len()];
+    if count != 1 {
+        ctx.ensure(wide.get(axis).is_some(), || format!("scales for axis {axis}"))?;
+        wide[axis] = count;
+    }
+    let scale = ctx.reshape(scale, wide)?;
+    ctx.binary(BinaryFn::Mul, x, scale)
 }
 
 /// What a result is quantised to.
@@ -359,6 +365,9 @@ fn qgemm(ctx: &mut Ctx<'_>) -> Lowered {
     ctx.ensure(single(ctx, sa), || "one scale per row is not supported".to_owned())?;
     let Some(scale) = ctx.opt(7) else {
         let scale = ctx.binary(BinaryFn::Mul, sa, sb)?;
+        if ctx.builder.graph.constant(scale).is_none() {
+            return Ok(vec![computed(ctx, acc, scale, None, 1)?]);
+        }
         return Ok(vec![one(ctx, Op::DequantizeLinear { axis: 1 }, &[Some(acc), Some(scale)])?]);
     };
     let zero = ctx.opt(8);
