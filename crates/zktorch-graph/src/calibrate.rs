@@ -91,16 +91,22 @@ pub(crate) fn formats(graph: &Graph, ranges: &Ranges, options: &CompileOptions) 
     score_formats(graph, &mut formats);
     shared_functions(graph, &mut formats);
     // What is quantised next keeps 16 bits, so that its rounding is that of the given numbers.
-    for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::QuantizeLinear { .. } | Op::DynamicQuantizeLinear)) {
-        if let Some(id) = node.inputs.first().copied().flatten() {
-            let scale = activation_scale(ranges.abs_max[id.0], 16, options.headroom_bits).min(options.max_scale);
-            formats[id.0] = Format { scale, bits: 16 };
-        }
+    let consumers = graph.consumers();
+    for node in &graph.nodes {
+        let (Op::QuantizeLinear { .. } | Op::DynamicQuantizeLinear, Some(&Some(id))) = (&node.op, node.inputs.first()) else { continue };
+        let alone = graph.inputs.contains(&id) && consumers[id.0].iter().all(|&c| graph.nodes[c].op == Op::DynamicQuantizeLinear);
+        let bits = if alone { GIVEN_BITS } else { 16 };
+        let most = options.max_scale + (bits - 16) as i32;
+        let scale = activation_scale(ranges.abs_max[id.0], bits, options.headroom_bits).min(most);
+        formats[id.0] = Format { scale, bits };
     }
     computed_scales(graph, ranges, options, &mut formats);
     wide_features(graph, ranges, options, &mut formats);
     formats
 }
+
+/// Bits of an input that is quantised by its extrema and read by nothing else: quotients by the span are then those of the given numbers.
+const GIVEN_BITS: u32 = 22;
 
 /// Most fractional bits of a scale.
 const FINEST: i32 = 40;

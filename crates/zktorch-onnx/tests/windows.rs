@@ -52,6 +52,30 @@ fn regions_are_sampled_between_elements() {
     close(&outputs(&model("max").import(), &[x])[0], &[0.75]);
 }
 
+#[test]
+fn computed_regions_are_sampled_like_constant_ones() {
+    let x = tensor(&[2, 2, 4, 5], &(0..80).map(|i| ((i * 37) % 23) as f32 - 9.0).collect::<Vec<_>>());
+    // Inside, across the border, far outside, turned round and very small.
+    let regions = [0.5, 1.0, 3.5, 2.5, -3.0, -2.0, 6.0, 8.0, 20.0, 20.0, 30.0, 30.0, 3.0, 3.0, 1.0, 2.0, 1.25, 1.25, 1.5, 1.5];
+    let images = [0, 1, 1, 0, 1];
+    for mode in ["half_pixel", "output_half_pixel"] {
+        let attributes = || {
+            let sizes = [("output_height", 3), ("output_width", 2), ("sampling_ratio", 2)].map(|(n, v)| int(n, v));
+            [&sizes[..], &[string("coordinate_transformation_mode", mode), float("spatial_scale", 0.8)]].concat()
+        };
+        let start = || Model::new(16).input("x", &["2", "2", "4", "5"]);
+        let known = start().weight(float_tensor("r", &[5, 4], &regions)).weight(int_tensor("b", &[5], &images));
+        let known = known.node("RoiAlign", "x r b", "y", attributes()).output("y").import();
+        let given = start().input("r", &["5", "4"]).input_of("b", ElementType::Int64, &["5"]);
+        let given = given.node("RoiAlign", "x r b", "y", attributes()).output("y");
+        let operands = [x.clone(), tensor(&[5, 4], &regions), Tensor::ints(images.to_vec())];
+        close(&outputs(&given.import(), &operands)[0], &outputs(&known, &operands[..1])[0]);
+        let mut adaptive = given;
+        adaptive.graph.node[0].attribute.retain(|a| a.name.as_deref() != Some("sampling_ratio"));
+        assert!(adaptive.try_import().unwrap_err().to_string().contains("sampling_ratio"));
+    }
+}
+
 /// A convolution of `[1, 1, 2, 2]` with a kernel of one element and an offset of half a column.
 #[test]
 fn taps_move_by_computed_offsets() {

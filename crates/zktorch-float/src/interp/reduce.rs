@@ -174,7 +174,8 @@ pub(crate) fn top_k(x: &Tensor, axis: usize, k: usize, largest: bool) -> Result<
     let mut indices = vec![0i64; volume(&shape)?];
     for o in 0..outer {
         for i in 0..inner {
-            let key = |j: usize| keys[(o * n + j) * inner + i];
+            // Zeros of either sign are equal.
+            let key = |j: usize| keys[(o * n + j) * inner + i] + 0.0;
             let mut order: Vec<usize> = (0..n).collect();
             // Stable, so equal elements keep the order of their indices.
             order.sort_by(|&a, &b| if largest { key(b).total_cmp(&key(a)) } else { key(a).total_cmp(&key(b)) });

@@ -31,6 +31,8 @@
 //! | `reduce_max`, `reduce_min` | input element | 2 | 1 |
 //! | `reduce_max`, `reduce_min` | output element | 2 (3 for minima) | 2 |
 //! | `arg_max`, `arg_min` | input element | 4 | 2 |
+//! | `top_k` of a row of `n` | pair of elements | 3 | 3 |
+//! | … in addition | element and place | 2 | 1 |
 //! | `compare` of 16-bit tensors | element | 2 (5 for equality) | 2 (4) |
 //! | `compare` where differences have 16 bits | element | 2 | 1 |
 //! | `max_of`, `min_of`, `where_select`, products, sums | element | as the comparison or 0, then as `requantize` | |
@@ -60,6 +62,7 @@ mod gather;
 mod integer;
 mod margin;
 mod normalise;
+mod order;
 mod plan;
 mod relu;
 mod requantize;
@@ -80,6 +83,7 @@ pub(crate) use gather::{gather_rows, position};
 pub(crate) use integer::{Bitwise, Towards, bitwise, integer_quotient, remainder};
 pub(crate) use margin::{Margin, Surrounded};
 pub(crate) use normalise::{Affine, Norm, normalise};
+pub(crate) use order::top_k;
 pub(crate) use plan::TablePlan;
 pub(crate) use relu::relu;
 pub(crate) use requantize::{bounded, requantize};

@@ -7,4 +7,5 @@ mod elementwise;
 mod index;
 mod integer;
 mod narrow;
+mod order;
 mod reductions;

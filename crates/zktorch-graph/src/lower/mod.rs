@@ -379,6 +379,7 @@ impl Lower<'_> {
             Op::Concat { axis } => self.concat(node, *axis),
             Op::Pad { mode: zktorch_float::PadMode::Constant, pads, value } => self.pad(node, pads, *value),
             Op::Gather { axis } => self.gather(node, *axis),
+            Op::TopK { axis, k, largest } => self.top_k(node, *axis, *k, *largest),
             Op::Position { size } => self.position(node, *size),
             Op::TreeEnsemble(trees) => self.trees(node, trees),
             Op::QuantizeLinear { low, high, .. } => self.quantize(node, *low, *high),

@@ -65,6 +65,18 @@ impl Lower<'_> {
         self.finish_cells(node, q)
     }
 
+    pub(super) fn top_k(&mut self, node: &Node, axis: usize, k: usize, largest: bool) -> Result<(), LowerError> {
+        let x = self.operand(node, 0)?;
+        let q = self.cells(x)?;
+        let &[values, indices] = &node.outputs[..] else {
+            return unsupported(format!("{} results instead of values and indices", node.outputs.len()));
+        };
+        let (perm, inverse) = to_the_end(q.view.axes.len(), &[axis]);
+        let (v, i) = blocks::top_k(&mut self.ctx, &node.name, &permuted(&q, &perm), k, largest)?;
+        self.set_cells(values, permuted(&v, &inverse))?;
+        self.set_cells(indices, permuted(&i, &inverse))
+    }
+
     pub(super) fn softmax(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {
         let x = self.operand(node, 0)?;
         let format = self.format(node.outputs[0]);

@@ -3,8 +3,10 @@
 use super::Rewriter;
 use zktorch_float::{BinaryFn, DType, EvalError, Node, Op, ReduceFn, Tensor, UnaryFn, ValueId, eval_op};
 
-/// Most elements that [`Op::TopK`] is written out for.
-const MOST_CHOSEN: usize = 16;
+/// Most elements that [`Op::TopK`] chooses one after the other.
+const MOST_CHOSEN: usize = 64;
+/// Most pairs of elements that [`Op::TopK`] compares to order rows.
+const MOST_PAIRS: usize = 1 << 22;
 /// Most factors of a product that is written out.
 const MOST_FACTORS: usize = 64;
 
@@ -70,7 +72,8 @@ impl Rewriter {
     }
 
     /// The largest element, then the largest of the rest, and so on: chosen elements become smaller than all others. Of equal elements
-    /// the first one is chosen first.
+    /// the first one is chosen first. Rows of which most is asked for, and integers, which may be too wide for the distances to a maximum,
+    /// are ordered by comparing all pairs.
     pub(super) fn top_k(&mut self, node: Node, axis: usize, k: usize, largest: bool) -> Result<(), EvalError> {
         let (Some(&Some(x)), [values, indices]) = (node.inputs.first(), &node.outputs[..]) else {
             return self.push(node);
@@ -78,7 +81,10 @@ impl Rewriter {
         let (values, indices) = (*values, *indices);
         let shape = self.shape(x);
         let dtype = self.dtype(x);
-        if k == 0 || k > MOST_CHOSEN || k > shape[axis] || dtype == DType::Bool {
+        let n = shape[axis];
+        let pairs = shape.iter().product::<usize>().saturating_mul(n);
+        let by_pairs = pairs <= MOST_PAIRS && (3 * k > 2 * n || k > MOST_CHOSEN || dtype == DType::I64);
+        if by_pairs || k == 0 || k > MOST_CHOSEN || k > n || dtype == DType::Bool {
             return self.push(node);
         }
         let mut single = shape.clone();

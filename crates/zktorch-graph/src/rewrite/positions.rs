@@ -4,12 +4,12 @@
 //! `j` of the axis: the cost is the number of indices times the size of the axis. Rows of a constant at computed indices stay a lookup.
 
 use super::Rewriter;
-use zktorch_float::{BinaryFn, DType, EvalError, Node, Op, Tensor, ValueId};
+use zktorch_float::{BinaryFn, DType, EvalError, Node, Op, ReduceFn, Tensor, ValueId};
 
 /// Most comparisons of an index with a position.
 const MOST_HITS: usize = 1 << 22;
-/// Most updates at computed positions, which come one after the other.
-const MOST_UPDATES: usize = 64;
+/// Most updates of a row at computed positions, which are compared with each other.
+const MOST_UPDATES: usize = 1024;
 
 fn volume(shape: &[usize]) -> usize {
     shape.iter().product()
@@ -40,6 +40,7 @@ impl Rewriter {
         match node.op {
             Op::Position { size } => Some(size),
             Op::ArgMax { axis, .. } | Op::ArgMin { axis, .. } => self.shape(operand(0)?).get(axis).copied(),
+            Op::TopK { axis, .. } if node.outputs.get(1) == Some(&id) => self.shape(operand(0)?).get(axis).copied(),
             Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } | Op::Split { .. } | Op::Expand { .. } | Op::Tile { .. } => {
                 known(0)
             }
@@ -192,53 +193,94 @@ impl Rewriter {
         self.finish(Op::Reshape { shape }, &[y], out)
     }
 
-    /// Updates at computed positions, one after the other, so that the last one of equal positions stays.
+    /// Updates at computed positions; of several updates of one element the last one counts.
+    ///
+    /// With hits `H_{j,p} = [I_j = p]` and `l_j = 1` unless a later update has the position of `j`: `y_p = x_p·(1 - Σ_j l_j·H_{j,p}) + Σ_j l_j·u_j·H_{j,p}`.
     pub(super) fn scatter_computed(
         &mut self,
         node: Node,
         (x, index, updates): (ValueId, ValueId, ValueId),
         out: ValueId,
     ) -> Result<(), EvalError> {
-        let (from, own, dtype) = (self.shape(x), self.shape(index), self.dtype(x));
-        // Rows of positions, with what belongs to each update.
-        let (mut y, index, updates, back) = match node.op {
+        let (from, own) = (self.shape(x), self.shape(index));
+        let fits =
+            |rows: usize, m: usize, n: usize| (1..=MOST_UPDATES).contains(&m) && rows.saturating_mul(m).saturating_mul(n + m) <= MOST_HITS;
+        // Rows of positions `[rows, m]`, of elements `[rows, inner, n]` and of updates `[rows, inner, m]`.
+        match node.op {
             Op::ScatterElements { axis } => {
+                let (m, n) = (own[axis], from[axis]);
+                let rows = volume(&own) / m.max(1);
                 let others = (0..from.len()).all(|d| d == axis || from[d] == own[d]);
-                if !others || own[axis] > MOST_UPDATES || volume(&own).saturating_mul(from[axis]) > MOST_HITS {
+                if !others || !fits(rows, m, n) {
                     return self.push(node);
                 }
+                let index = self.position(index, n)?;
                 let (perm, inverse) = last(from.len(), axis);
-                let index = self.position(index, from[axis])?;
-                (self.transpose(x, &perm)?, self.transpose(index, &perm)?, self.transpose(updates, &perm)?, Some(inverse))
+                let moved: Vec<usize> = perm.iter().map(|&d| from[d]).collect();
+                let [x, index, updates] = [x, index, updates].map(|id| self.transpose(id, &perm));
+                let index = self.reshape(index?, &[rows, m])?;
+                let (x, updates) = (self.reshape(x?, &[rows, 1, n])?, self.reshape(updates?, &[rows, 1, m])?);
+                let y = self.overwritten(x, index, updates)?;
+                let y = self.reshape(y, &moved)?;
+                self.finish(Op::Transpose { perm: inverse }, &[y], out)
             }
             _ => {
                 let k = own.last().copied().unwrap_or(0);
                 let m = volume(&own[..own.len() - 1]);
                 let (n, inner) = (volume(&from[..k.min(from.len())]), volume(from.get(k..).unwrap_or_default()));
-                if k == 0 || m > MOST_UPDATES || m.saturating_mul(n) > MOST_HITS {
+                if k == 0 || !fits(1, m, n) {
                     return self.push(node);
                 }
                 let index = self.joined(index, &from[..k])?;
-                // Positions on the last axis: one row of updates per inner element.
-                let (x, updates) = (self.reshape(x, &[n, inner])?, self.reshape(updates, &[m, inner])?);
-                (self.transpose(x, &[1, 0])?, self.reshape(index, &[1, m])?, self.transpose(updates, &[1, 0])?, None)
-            }
-        };
-        let shape = self.shape(y);
-        let axis = shape.len() - 1;
-        for j in 0..self.shape(index)[axis] {
-            let (place, new) = (self.slice(index, axis, j, 1)?, self.slice(updates, axis, j, 1)?);
-            let mut hit = self.shape(place);
-            hit[axis] = shape[axis];
-            let hit = self.found(place, shape[axis], &[shape[axis]], &hit)?;
-            y = self.emit(Op::Where, &[hit, new, y], dtype, &shape)?;
-        }
-        match back {
-            Some(perm) => self.finish(Op::Transpose { perm }, &[y], out),
-            None => {
-                let y = self.transpose(y, &[1, 0])?;
+                let index = self.reshape(index, &[1, m])?;
+                let (x, updates) = (self.reshape(x, &[1, n, inner])?, self.reshape(updates, &[1, m, inner])?);
+                let (x, updates) = (self.transpose(x, &[0, 2, 1])?, self.transpose(updates, &[0, 2, 1])?);
+                let y = self.overwritten(x, index, updates)?;
+                let y = self.transpose(y, &[0, 2, 1])?;
                 self.finish(Op::Reshape { shape: from }, &[y], out)
             }
         }
+    }
+
+    /// `[rows, inner, n]` with the updates `[rows, inner, m]` at positions `[rows, m]` on the last axis.
+    fn overwritten(&mut self, x: ValueId, index: ValueId, updates: ValueId) -> Result<ValueId, EvalError> {
+        let (shape, dtype) = (self.shape(x), self.dtype(x));
+        if dtype == DType::Bool {
+            let own = self.shape(updates);
+            let to = DType::I64;
+            let x = self.emit(Op::Cast { to }, &[x], to, &shape)?;
+            let updates = self.emit(Op::Cast { to }, &[updates], to, &own)?;
+            let y = self.overwritten(x, index, updates)?;
+            return self.emit(Op::Cast { to: dtype }, &[y], dtype, &shape);
+        }
+        let (rows, n, m) = (shape[0], shape[2], self.shape(index)[1]);
+        let hits = self.hits(index, n, dtype)?;
+        let (mut counting, mut updates) = (None, updates);
+        if m > 1 {
+            let (a, b) = (self.reshape(index, &[rows, m, 1])?, self.reshape(index, &[rows, 1, m])?);
+            let pairs = [rows, m, m];
+            let same = self.emit(Op::Binary(BinaryFn::Equal), &[a, b], DType::Bool, &pairs)?;
+            let same = self.emit(Op::Cast { to: DType::I64 }, &[same], DType::I64, &pairs)?;
+            let later = (0..m * m).map(|i| i64::from(i % m > i / m)).collect();
+            let later = self.new_constant(Tensor::i64(vec![m, m], later)?, false);
+            let after = self.emit(Op::Binary(BinaryFn::Mul), &[same, later], DType::I64, &pairs)?;
+            let op = Op::Reduce { function: ReduceFn::Sum, axes: vec![2], keepdims: false };
+            let after = self.emit(op, &[after], DType::I64, &[rows, m])?;
+            let none = self.new_constant(Tensor::i64(Vec::new(), vec![0])?, false);
+            let last = self.emit(Op::Binary(BinaryFn::Equal), &[after, none], DType::Bool, &[rows, m])?;
+            let last = self.emit(Op::Cast { to: dtype }, &[last], dtype, &[rows, m])?;
+            let last = self.reshape(last, &[rows, 1, m])?;
+            let own = self.shape(updates);
+            updates = self.emit(Op::Binary(BinaryFn::Mul), &[updates, last], dtype, &own)?;
+            counting = Some(last);
+        }
+        let written = match counting {
+            Some(last) => self.typed_matmul(last, hits, &[rows, 1, n])?,
+            None => hits,
+        };
+        let new = self.typed_matmul(updates, hits, &shape)?;
+        let old = self.emit(Op::Binary(BinaryFn::Mul), &[x, written], dtype, &shape)?;
+        let kept = self.emit(Op::Binary(BinaryFn::Sub), &[x, old], dtype, &shape)?;
+        self.emit(Op::Binary(BinaryFn::Add), &[kept, new], dtype, &shape)
     }
 }

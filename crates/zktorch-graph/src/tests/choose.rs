@@ -52,6 +52,27 @@ fn largest_and_smallest_elements_in_order() {
 }
 
 #[test]
+fn long_orders_and_wide_integers() {
+    let mut r = Random::new(85);
+    let mut net = Net::default();
+    let (x, i) = (net.input("x", &[2, 30]), net.typed_input("i", &[6, 2], DType::I64));
+    for (from, axis, k, largest) in [(x, 1, 20, true), (x, 1, 30, false), (i, 0, 2, true), (i, 0, 6, false)] {
+        net.node(Op::TopK { axis, k, largest }, &[Some(from)], 2).into_iter().for_each(|y| net.output(y));
+    }
+    // The elements at the places that were found, which need not be shown to be on the axis.
+    let places = net.graph.outputs[1];
+    let y = net.op(Op::GatherElements { axis: 1 }, &[x, places]);
+    net.output(y);
+    let (low, high) = (i64::from(i32::MIN), i64::from(i32::MAX));
+    let wide = Tensor::i64(vec![6, 2], vec![high, 5, low, 5, 0, 5, high, 5, low, 5, -1, 5]).unwrap();
+    // Steps of 1/4, so that there are equal elements.
+    let steps = r.tensor(&[2, 30], 8.0).to_f32_vec().iter().map(|v| v.round() / 4.0).collect();
+    let inputs = vec![Tensor::f32(vec![2, 30], steps).unwrap(), wide];
+    let model = verify(&net, std::slice::from_ref(&inputs), 0.0);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
 fn products_over_axes() {
     let mut r = Random::new(82);
     let mut net = Net::default();

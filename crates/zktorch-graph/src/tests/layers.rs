@@ -263,6 +263,33 @@ fn softmax_with_and_without_masks() {
     wrong_cells_are_caught(&model, &inputs);
 }
 
+/// The weights of a row whose mask the model computes, or is given, multiply values without becoming probabilities first.
+#[test]
+fn computed_masks_before_a_product() {
+    let mut r = Random::new(15);
+    let shape = [2, 4, 4];
+    let mut net = Net::default();
+    let (x, v, t) = (net.input("x", &shape), net.input("v", &[2, 4, 3]), net.input("t", &[4]));
+    let given = net.typed_input("mask", &[2, 1, 4], DType::Bool);
+    let zero = net.constant(Tensor::scalar(0.0));
+    let computed = net.op(Op::Binary(BinaryFn::Greater), &[t, zero]);
+    // A score that is closed and higher than all others would have all the weight.
+    let double = net.op(Op::Binary(BinaryFn::Mul), &[x, x]);
+    for (scores, mask) in [(x, given), (double, computed)] {
+        let p = net.op(Op::MaskedSoftmax { axis: 2 }, &[scores, mask]);
+        let y = net.op(Op::MatMul, &[p, v]);
+        net.output(y);
+    }
+    let mut scores = r.tensor(&shape, 3.0).to_f32_vec();
+    scores[2] = 3.9;
+    let scores = Tensor::f32(shape.to_vec(), scores).unwrap();
+    let t = Tensor::f32(vec![4], vec![0.5, 1.0, -0.5, 0.25]).unwrap();
+    let mask = Tensor::bool(vec![2, 1, 4], vec![true, true, false, true, false, true, false, true]).unwrap();
+    let inputs = vec![scores, r.tensor(&[2, 4, 3], 1.0), t, mask];
+    let model = verify(&net, std::slice::from_ref(&inputs), 5e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
 /// Weights that are normalised along the rows of a matrix, not along its columns, are no weights of the values behind them.
 #[test]
 fn softmax_over_rows_before_a_product() {

@@ -72,6 +72,23 @@ fn writing_at_computed_positions_in_order() {
 }
 
 #[test]
+fn the_last_of_many_updates_at_computed_positions_counts() {
+    let mut r = Random::new(96);
+    let mut net = Net::default();
+    let (x, i) = inputs(&mut net, &[5, 2], &[70, 1]);
+    let u = net.input("u", &[70, 2]);
+    let y = net.op(Op::ScatterNd, &[x, i, u]);
+    net.output(y);
+    let zero = net.constant(Tensor::scalar(0.0));
+    let (a, b) = (net.op(Op::Binary(BinaryFn::Greater), &[x, zero]), net.op(Op::Binary(BinaryFn::Greater), &[u, zero]));
+    let y = net.op(Op::ScatterNd, &[a, i, b]);
+    net.output(y);
+    let inputs = vec![r.tensor(&[5, 2], 2.0), r.ids(&[70, 1], 4), r.tensor(&[70, 2], 1.0)];
+    let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
+    wrong_cells_are_caught(&model, &inputs);
+}
+
+#[test]
 fn writing_at_computed_tuples_that_count_from_the_end() {
     let mut r = Random::new(94);
     let mut net = Net::default();

@@ -7,7 +7,7 @@ use super::linear::{group, window};
 use super::sampling::{MAX_COEFFICIENTS, derived};
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::{BinaryFn, Data, Op, ReduceFn, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, DType, Data, Op, ReduceFn, UnaryFn, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
@@ -60,9 +60,70 @@ fn neighbours(p: f64, size: usize) -> Option<(usize, usize, f64)> {
     Some((low, low + 1, p - low as f64))
 }
 
-/// Means, or maxima of weighted neighbours, of a grid of samples in each bin of a constant region.
+/// Means of a grid of samples in each bin of a computed region. A sample is bilinear and 0 outside of the image, so that it is a product of
+/// weights of rows and weights of columns: `Σ_{h,w} R_{h,i}·X_{h,w}·C_{w,j}`, where each of `R` and `C` is a mean over the samples of a bin.
+fn roi_align_computed(ctx: &mut Ctx<'_>) -> Lowered {
+    let (x, rois, images) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let (&[batch, channels, height, width], &[count, 4]) = (ctx.shape(x).as_slice(), ctx.shape(rois).as_slice()) else {
+        return Err(ctx.error("the features should have four axes, and the regions four numbers each"));
+    };
+    let size = |name: &str, default: i64| ctx.sizes(&[ctx.attrs.int(name).unwrap_or(default)], name).map(|s| s[0]);
+    let (rows, columns, ratio) = (size("output_height", 1)?, size("output_width", 1)?, size("sampling_ratio", 0)?);
+    ctx.ensure(ratio > 0, || "the samples of computed regions must be counted by sampling_ratio, not by their sizes".to_owned())?;
+    ctx.ensure(ctx.attrs.string("mode") != Some("max"), || "maxima of computed regions are not supported".to_owned())?;
+    ctx.ensure(batch * height * width * rows * columns > 0, || "no elements".to_owned())?;
+    let half = ctx.opset >= 16 && ctx.attrs.string("coordinate_transformation_mode") != Some("output_half_pixel");
+    let scale = ctx.float_literal(ctx.attrs.float("spatial_scale").unwrap_or(1.0));
+    let mut ends = ctx.binary(BinaryFn::Mul, rois, scale)?;
+    if half {
+        let shift = ctx.float_literal(0.5);
+        ends = ctx.binary(BinaryFn::Sub, ends, shift)?;
+    }
+    let corners = ctx.emit_many(Op::Split { axis: 1, sizes: vec![1; 4] }, &[Some(ends)])?;
+    let weights_of = |ctx: &mut Ctx<'_>, (first, last): (ValueId, ValueId), elements: usize, bins: usize| {
+        let mut extent = ctx.binary(BinaryFn::Sub, last, first)?;
+        if !half {
+            let least = ctx.float_literal(1.0);
+            extent = ctx.binary(BinaryFn::Max, extent, least)?;
+        }
+        let points = bins * ratio;
+        let total = count.saturating_mul(elements).saturating_mul(points);
+        ctx.ensure(total <= MAX_COEFFICIENTS, || format!("{total} coefficients are too many"))?;
+        let parts = (0..points).map(|i| (i as f32 + 0.5) / points as f32).collect::<Vec<_>>();
+        let parts = ctx.tensor(vec![1, points], Data::F32(parts.into()))?;
+        let parts = ctx.literal(parts);
+        let moved = ctx.binary(BinaryFn::Mul, extent, parts)?;
+        let places = ctx.binary(BinaryFn::Add, first, moved)?;
+        let (low, high) = (ctx.float_literal(-1.0), ctx.float_literal(elements as f32));
+        let after = ctx.binary(BinaryFn::GreaterOrEqual, places, low)?;
+        let before = ctx.binary(BinaryFn::LessOrEqual, places, high)?;
+        let inside = ctx.binary(BinaryFn::And, after, before)?;
+        let inside = ctx.emit(Op::Cast { to: DType::F32 }, &[inside])?;
+        let inside = ctx.reshape(inside, vec![count, 1, points])?;
+        let near = ctx.unary(UnaryFn::Clip { min: 0.0, max: elements as f32 - 1.0 }, places)?;
+        let shares = weights(ctx, &[near], &[elements])?;
+        let shares = ctx.binary(BinaryFn::Mul, shares, inside)?;
+        let shares = ctx.reshape(shares, vec![count, elements, bins, ratio])?;
+        ctx.emit(Op::Reduce { function: ReduceFn::Mean, axes: vec![3], keepdims: false }, &[shares])
+    };
+    let down = weights_of(ctx, (corners[1], corners[3]), height, rows)?;
+    let across = weights_of(ctx, (corners[0], corners[2]), width, columns)?;
+    let own = ctx.emit(Op::Gather { axis: 0 }, &[x, images])?;
+    let own = ctx.reshape(own, vec![count, channels * height, width])?;
+    let y = ctx.emit(Op::MatMul, &[own, across])?;
+    let y = ctx.reshape(y, vec![count, channels, height, columns])?;
+    let down = ctx.emit(Op::Transpose { perm: vec![0, 2, 1] }, &[down])?;
+    let down = ctx.reshape(down, vec![count, 1, rows, height])?;
+    Ok(vec![ctx.emit(Op::MatMul, &[down, y])?])
+}
+
+/// Means, or maxima of weighted neighbours, of a grid of samples in each bin of a region.
 fn roi_align(ctx: &mut Ctx<'_>) -> Lowered {
     let x = ctx.input(0)?;
+    let known = |i: usize| ctx.input(i).map(|id| ctx.builder.graph.constant(id).is_some());
+    if !(known(1)? && known(2)?) {
+        return roi_align_computed(ctx);
+    }
     let &[batch, channels, height, width] = ctx.shape(x).as_slice() else {
         return Err(ctx.error("the features should have four axes"));
     };
