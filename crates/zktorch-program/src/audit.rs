@@ -25,6 +25,8 @@ pub struct AuditReport {
     pub assigned_cells: usize,
     /// Cells of multiplicities.
     pub multiplicity_cells: usize,
+    /// Cells behind the heap that a lookup bounds and no commitment holds.
+    pub virtual_cells: usize,
     /// Heap cells outside all regions.
     pub padding_cells: usize,
     /// Parameters.
@@ -279,6 +281,10 @@ impl<'a> Audit<'a> {
             }
         }
         for (region, r) in self.program.regions.iter().enumerate() {
+            // A well-formed program looks these up.
+            if r.is_virtual() {
+                self.covers[region] = Cover::Full;
+            }
             if let RegionKind::Column { table, column } = r.kind
                 && !matches!(self.covers[region], Cover::Full)
             {
@@ -388,6 +394,7 @@ fn report(program: &Program, largest_sum: u128) -> AuditReport {
             RegionKind::Column { .. } => report.column_cells += r.len,
             RegionKind::Assigned { .. } => report.assigned_cells += r.len,
             RegionKind::Multiplicity { .. } => report.multiplicity_cells += r.len,
+            RegionKind::Virtual { .. } => report.virtual_cells += r.len,
         }
     }
     let used = report.column_cells + report.assigned_cells + report.multiplicity_cells;

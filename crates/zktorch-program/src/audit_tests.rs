@@ -109,6 +109,61 @@ fn heap_and_regions_must_have_room() {
     assert_eq!(kind, Malformed::RegionKind(0));
 }
 
+#[test]
+fn virtual_regions_belong_to_one_identity_and_one_lookup() {
+    let (built, _) = sample_program();
+    let program = &built.program;
+    let r = program.regions.iter().position(Region::is_virtual).expect("virtual");
+    let source = Source::Region(RegionId(r as u32));
+    let has = |t: &Term| t.factors.iter().any(|f| f.view.source == source);
+    let identity = program.identities.iter().position(|i| i.terms.iter().any(has)).expect("an identity");
+    let term = program.identities[identity].terms.iter().position(has).expect("a term");
+    let lookup = program.lookups.iter().position(|l| l.columns[0].source == source).expect("a lookup");
+    let flaw = |change: &dyn Fn(&mut Program)| {
+        let mut p = program.clone();
+        change(&mut p);
+        p.validate().expect_err("malformed")
+    };
+    let changes: [&dyn Fn(&mut Program); 9] = [
+        &|p| p.identities[identity].terms[term].coeff = 0,
+        &|p| p.identities[identity].terms[term].factors[0].letters.swap(0, 1),
+        &|p| p.identities[identity].terms[term].factors[0].view.axes.reverse(),
+        &|p| drop(p.identities[identity].terms.remove(term)),
+        &|p| p.identities.push(p.identities[identity].clone()),
+        &|p| {
+            let again = p.identities[identity].terms[term].clone();
+            p.identities[identity].terms.push(again);
+        },
+        &|p| drop(p.lookups.remove(lookup)),
+        &|p| p.lookups.push(p.lookups[lookup].clone()),
+        &|p| {
+            let view = &mut p.lookups[lookup].columns[0];
+            *view = View::dense(source, 0, &[view.len()]);
+            p.lookups[lookup].index_axes = 1;
+        },
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        // Reversed axes do not fit the letters' sizes.
+        assert!(matches!(flaw(change), Malformed::Virtual(_) | Malformed::Term { .. }), "change {i}");
+    }
+    assert!(matches!(flaw(&|p| p.regions[r].base = 0), Malformed::RegionPlace { .. }));
+    assert!(matches!(flaw(&|p| p.regions[r].own_rows = true), Malformed::RegionPlace { .. }));
+    let other = program.tables.iter().position(|t| !matches!(t, Table::Range { .. })).expect("another kind of table");
+    assert_eq!(flaw(&|p| p.regions[r].kind = RegionKind::Virtual { table: TableId(other as u32) }), Malformed::RegionKind(r));
+}
+
+#[test]
+fn remainders_that_something_reads_are_committed() {
+    let (built, _) = sample_program();
+    let read = |name: &str| {
+        let i = built.program.identities.iter().find(|i| i.name == name).expect("an identity");
+        let remainder = &i.terms.last().expect("digits come last").factors[0].view;
+        built.program.virtual_region(remainder).is_some()
+    };
+    assert!(read("linear") && read("softmax/max") && read("softmax/scale"));
+    assert!(!read("softmax/reciprocal"));
+}
+
 /// Whether moving the first region makes it overlap another.
 fn malformed_kind(change: fn(&mut Region)) -> bool {
     let error = malformed(|p| {
@@ -141,7 +196,13 @@ fn tensors_must_match_their_declarations() {
 #[test]
 fn tables_and_lookups_must_match() {
     let is_table = |m: Malformed| matches!(m, Malformed::Table { .. });
-    let set = |t: Table| malformed(|p| p.tables[1] = t);
+    let set = |t: Table| {
+        malformed(|p| {
+            let in_virtual = |at: usize| p.regions.iter().any(|r| matches!(r.kind, RegionKind::Virtual { table } if table.0 as usize == at));
+            let range = (0..p.tables.len()).find(|&at| matches!(p.tables[at], Table::Range { .. }) && !in_virtual(at));
+            p.tables[range.expect("the sample has it")] = t;
+        })
+    };
     assert!(is_table(set(Table::Range { lo: 0, bits: 17 })));
     assert!(is_table(set(Table::Range { lo: i64::MAX, bits: 4 })));
     let function = |lo, outputs| Table::Function { name: String::new(), lo, outputs };

@@ -45,6 +45,7 @@ where
                     },
                 },
                 RegionKind::Assigned { lo, hi } => widen((*lo, *hi)),
+                RegionKind::Virtual { table } => (self.column)(*table, 0).map_or((0, 0), widen),
                 RegionKind::Multiplicity { .. } => (0, i64::MAX as i128),
             },
             Source::Params => {

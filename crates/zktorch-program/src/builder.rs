@@ -114,6 +114,23 @@ impl Builder {
             .collect()
     }
 
+    /// New cells `lo .. lo + 2^bits` for what an identity leaves over. If that identity, in which they are a term of their own over all output letters, is
+    /// the only relation that reads them, they are not committed; [`Builder::finish`] sees to it. `name` is that of the identity.
+    pub fn remainder_cells(&mut self, name: &str, table: TableId, shape: &[usize]) -> View {
+        match worth_a_block(shape) {
+            true => self.virtual_cells(name, table, shape),
+            false => self.column_cells(table, shape).swap_remove(0),
+        }
+    }
+
+    /// Like [`Builder::remainder_cells`], not committed however few they are.
+    pub fn virtual_cells(&mut self, name: &str, table: TableId, shape: &[usize]) -> View {
+        let id = self.region(shape.iter().product(), RegionKind::Virtual { table }, false);
+        let view = View::dense(Source::Region(id), 0, shape);
+        self.lookups.push(Lookup { name: name.to_string(), table, columns: vec![view.clone()], index_axes: shape.len() });
+        view
+    }
+
     /// New cells that an identity of the caller bounds to `lo..=hi` (checked when the program is audited).
     pub fn assigned_cells(&mut self, shape: &[usize], lo: i64, hi: i64) -> View {
         let id = self.region(shape.iter().product(), RegionKind::Assigned { lo, hi }, false);
@@ -193,17 +210,23 @@ impl Builder {
         self.steps.push(step);
     }
 
+    /// New cells for digits, most significant first, of which the last is what the identity `name` leaves over.
+    pub fn digit_cells(&mut self, name: &str, shape: &[usize], parts: &[Part]) -> Vec<View> {
+        let cells = |(i, p): (usize, &Part)| {
+            let table = self.range_table(p.lo, p.bits);
+            match i + 1 == parts.len() {
+                true => self.remainder_cells(name, table, shape),
+                false => self.column_cells(table, shape).swap_remove(0),
+            }
+        };
+        parts.iter().enumerate().map(cells).collect()
+    }
+
     /// `Σ terms = Σ_p weight_p · digit_p` for every output index, digits in fresh range-checked cells (dense, shape = output letters).
     /// Records the identity and the step. Parts go from the most to the least significant.
     pub fn decompose(&mut self, name: &str, sizes: &[usize], outputs: usize, terms: Vec<Term>, parts: &[Part]) -> Vec<View> {
         let shape = &sizes[..outputs];
-        let views: Vec<View> = parts
-            .iter()
-            .map(|p| {
-                let table = self.range_table(p.lo, p.bits);
-                self.column_cells(table, shape).swap_remove(0)
-            })
-            .collect();
+        let views = self.digit_cells(name, shape, parts);
         self.decompose_into(name, sizes, outputs, terms, parts, &views);
         views
     }
@@ -262,8 +285,46 @@ impl Builder {
         .of(view)
     }
 
+    /// Virtual regions that some relation beside their own identity and lookup reads become columns of their tables.
+    fn commit_what_is_read(&mut self) {
+        let virtual_region = |v: &View| match v.source {
+            Source::Region(r) if self.regions[r.0 as usize].is_virtual() => Some(r.0 as usize),
+            _ => None,
+        };
+        let mut own = vec![0usize; self.regions.len()];
+        let mut read = vec![false; self.regions.len()];
+        for identity in &self.identities {
+            let mut first = None;
+            for term in &identity.terms {
+                for (factor, r) in term.factors.iter().filter_map(|f| virtual_region(&f.view).map(|r| (f, r))) {
+                    let dense = View::dense(factor.view.source, 0, &identity.sizes[..identity.outputs]);
+                    let letters = factor.letters.iter().copied().eq(0..identity.outputs as u8);
+                    let alone = term.factors.len() == 1 && first.replace(r).is_none();
+                    own[r] += 1;
+                    read[r] |= !(alone && letters && factor.view == dense && dense.len() == self.regions[r].len);
+                }
+            }
+        }
+        let mut looked_up = vec![0usize; self.regions.len()];
+        self.lookups.iter().flat_map(|l| &l.columns).filter_map(virtual_region).for_each(|r| looked_up[r] += 1);
+        for r in 0..self.regions.len() {
+            let RegionKind::Virtual { table } = self.regions[r].kind else { continue };
+            if own[r] == 1 && looked_up[r] == 1 && !read[r] {
+                continue;
+            }
+            self.regions[r].kind = RegionKind::Column { table, column: 0 };
+            let len = self.regions[r].len;
+            let source = Source::Region(RegionId(r as u32));
+            if let Some(lookup) = self.lookups.iter_mut().find(|l| l.columns[0].source == source && l.table == table) {
+                lookup.columns[0] = View::dense(source, 0, &[len]);
+                lookup.index_axes = 1;
+            }
+        }
+    }
+
     /// Lays out the heap and finishes. `row_bits`: log2 of the row length; `None` chooses it from the heap's size.
     pub fn finish(mut self, row_bits: Option<u32>) -> Built {
+        self.commit_what_is_read();
         for t in 0..self.tables.len() {
             let regions = self.column_regions[t].clone();
             if !regions.is_empty() {
@@ -278,18 +339,21 @@ impl Builder {
                 self.region(len, RegionKind::Multiplicity { table: TableId(t as u32) }, false)
             })
             .collect();
-        let cells: usize = self.regions.iter().map(|r| r.len).sum();
+        let cells: usize = self.regions.iter().filter(|r| !r.is_virtual()).map(|r| r.len).sum();
         let padded = |m: &Matrix| m.shape.iter().map(|s| s.next_power_of_two()).product::<usize>();
         let parameters = self.parameters.heap.len() + self.matrices.iter().map(padded).sum::<usize>();
         let row_bits = row_bits.unwrap_or_else(|| default_row_bits(cells, parameters));
         let row = 1usize << row_bits;
-        let (mut own, shared): (Vec<usize>, Vec<usize>) = (0..self.regions.len()).partition(|&i| self.regions[i].own_rows);
+        let committed = (0..self.regions.len()).filter(|&i| !self.regions[i].is_virtual());
+        let (mut own, shared): (Vec<usize>, Vec<usize>) = committed.partition(|&i| self.regions[i].own_rows);
         own.sort_by_key(|&i| std::cmp::Reverse(self.regions[i].len));
         let shared_end = layout::place(&mut self.regions, &shared, 0);
         let end = own.into_iter().fold(shared_end, |end, i| layout::place_on_rows(&mut self.regions, &[i], end, row).end);
+        let heap_len = end.next_multiple_of(row).max(row);
+        layout::place_virtual(&mut self.regions, heap_len);
         let program = Program {
             row_bits,
-            heap_len: end.next_multiple_of(row).max(row),
+            heap_len,
             regions: self.regions,
             params_len: self.parameters.heap.len(),
             params: self.params,
@@ -305,6 +369,17 @@ impl Builder {
         Built { program, parameters: self.parameters, steps: self.steps }
     }
 }
+
+/// Whether looking up cells of this shape in a block of their own, padded to powers of two, costs less than committing to them: a leaf of the lookup tree costs
+/// about as much as a cell, a block some work of the verifier.
+fn worth_a_block(shape: &[usize]) -> bool {
+    let cells: usize = shape.iter().product();
+    let padded: usize = shape.iter().map(|s| s.next_power_of_two()).product();
+    cells >= LEAST_BLOCK && padded - cells <= cells * 2 / 5
+}
+
+/// Fewer cells than this share the rows and the lookups of others.
+const LEAST_BLOCK: usize = 1 << 10;
 
 /// Bounds of parameters are public, so they say no more than a width in whole bytes (at most 63 bits).
 fn declared_bounds(values: impl Iterator<Item = i64>) -> (i64, i64) {

@@ -185,7 +185,7 @@ fn check_vectors(program: &Program, parameters: &Parameters, witness: &Witness) 
             None => Ok(()),
             Some((index, value)) => Err(Violation::Bounds { what: what.to_string(), index, value, lo, hi }),
         };
-    length("the heap", program.heap_len, witness.heap.len())?;
+    length("the heap", program.witness_len(), witness.heap.len())?;
     length("the parameter heap", program.params_len, parameters.heap.len())?;
     length("the list of matrices", program.matrices.len(), parameters.matrices.len())?;
     length("the list of public tensors", program.publics.len(), witness.publics.len())?;
@@ -201,7 +201,7 @@ fn check_vectors(program: &Program, parameters: &Parameters, witness: &Witness) 
         length(&p.name, p.shape.iter().product(), values.len())?;
         bounds(&p.name, &mut values.iter().copied(), p.lo, p.hi)?;
     }
-    let mut used = vec![false; program.heap_len];
+    let mut used = vec![false; program.witness_len()];
     for r in &program.regions {
         used[r.base..r.base + r.len].fill(true);
     }

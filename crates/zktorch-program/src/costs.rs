@@ -103,7 +103,8 @@ impl Costs<'_> {
         }
         let new = self.covers[r.0 as usize].add(view, region.len);
         let cost = &mut self.all[entry];
-        cost.cells += new;
+        // Virtual cells cost their lookup only.
+        cost.cells += if region.is_virtual() { 0 } else { new };
         if matches!(region.kind, RegionKind::Column { column: 0, .. }) {
             cost.lookups = cost.lookups.saturating_add(new);
         }

@@ -22,6 +22,14 @@ pub(crate) fn place(regions: &mut [Region], members: &[usize], base: usize) -> u
     })
 }
 
+/// Lays out the virtual regions one after the other from cell `base` on, in any order that keeps them apart.
+pub(crate) fn place_virtual(regions: &mut [Region], base: usize) {
+    regions.iter_mut().filter(|r| r.is_virtual()).fold(base, |base, region| {
+        region.base = base;
+        base + region.len
+    });
+}
+
 /// Lays out `members` on whole rows after cell `end` that they share with no other region. Returns the cells of these rows.
 pub(crate) fn place_on_rows(regions: &mut [Region], members: &[usize], end: usize, row: usize) -> Range<usize> {
     let align = members.iter().map(|&i| alignment(&regions[i])).fold(row, usize::max);

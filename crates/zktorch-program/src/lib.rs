@@ -26,6 +26,7 @@ mod step;
 pub mod testing;
 mod validate;
 mod view;
+mod virtuals;
 mod witness;
 
 pub use audit::{AuditError, AuditReport, audit};

@@ -27,12 +27,19 @@ pub enum RegionKind {
         /// The table.
         table: TableId,
     },
+    /// What one identity leaves over: the region is a term of its own of that identity, its indices are the output letters, and it is the only
+    /// column of one lookup in `table`. No other relation reads it. Such cells are linear in the identity's other terms, so they are not
+    /// committed: they lie behind the heap, in the witness only, and what the lookup says about them becomes a claim about those terms.
+    Virtual {
+        /// The table.
+        table: TableId,
+    },
 }
 
 /// A run of heap cells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Region {
-    /// First cell on the heap.
+    /// First cell on the heap; for virtual regions a cell of the witness behind the heap.
     pub base: usize,
     /// Number of cells.
     pub len: usize,

@@ -41,7 +41,7 @@ fn linear(b: &mut Builder) -> View {
     let relu = b.function_table("relu", -2048, vec![relu]);
     let y = b.column_cells(relu, &[3, 7]);
     let low = b.range_table(0, 4);
-    let rest = b.column_cells(low, &[3, 7]).swap_remove(0);
+    let rest = b.virtual_cells("linear", low, &[3, 7]);
     b.decompose_into(
         "linear",
         &[3, 7, 5],
@@ -74,7 +74,10 @@ fn softmax(b: &mut Builder, x: &View) -> View {
     );
     b.apply("softmax/exp", exp, &cells);
     // The maximum is one of the values: at least one difference is zero.
-    b.decompose("softmax/max", &[3, 7], 1, vec![Term::linear(1, is_zero.clone(), &[0, 1]), Term::constant(-1)], &[part(1, 0, 3)]);
+    let others = b.range_table(0, 3);
+    let others = b.virtual_cells("softmax/max", others, &[3]);
+    let zeros = vec![Term::linear(1, is_zero.clone(), &[0, 1]), Term::constant(-1)];
+    b.decompose_into("softmax/max", &[3, 7], 1, zeros, &[part(1, 0, 3)], &[others]);
     let sum = b.assign("softmax/sum", &[3, 7], 1, vec![Term::linear(1, e.clone(), &[0, 1])], 0, 7 * 256);
     let q = b.column_cells(positive, &[3]).swap_remove(0);
     b.step(Step::Quotient {
@@ -87,15 +90,11 @@ fn softmax(b: &mut Builder, x: &View) -> View {
         lo: 0,
         hi: 511,
     });
-    let rest = b
-        .decompose(
-            "softmax/reciprocal",
-            &[3],
-            1,
-            vec![Term::constant(1 << 16), Term::product(-1, q.clone(), &[0], sum.clone(), &[0])],
-            &[part(1, 0, 11)],
-        )
-        .swap_remove(0);
+    // Another identity reads this remainder, so it is committed after all.
+    let rest = b.range_table(0, 11);
+    let rest = b.virtual_cells("softmax/reciprocal", rest, &[3]);
+    let terms = vec![Term::constant(1 << 16), Term::product(-1, q.clone(), &[0], sum.clone(), &[0])];
+    b.decompose_into("softmax/reciprocal", &[3], 1, terms, &[part(1, 0, 11)], std::slice::from_ref(&rest));
     b.decompose(
         "softmax/remainder",
         &[3],
@@ -103,8 +102,10 @@ fn softmax(b: &mut Builder, x: &View) -> View {
         vec![Term::linear(1, sum, &[0]), Term::linear(-1, rest, &[0]), Term::constant(-1)],
         &[part(1, 0, 11)],
     );
-    let p =
-        b.decompose("softmax/scale", &[3, 7], 2, vec![Term::product(1, e.clone(), &[0, 1], q, &[0])], &[part(256, 0, 9), part(1, 0, 8)]);
+    let scaled = vec![Term::product(1, e.clone(), &[0, 1], q, &[0])];
+    let low = b.range_table(0, 8);
+    let p = [b.column_cells(positive, &[3, 7]).swap_remove(0), b.virtual_cells("softmax/scale", low, &[3, 7])];
+    b.decompose_into("softmax/scale", &[3, 7], 2, scaled, &[part(256, 0, 9), part(1, 0, 8)], &p);
     let out = b.public("weights", &[7, 3], 0, 511);
     b.decompose_into("weights", &[7, 3], 2, vec![Term::linear(1, p[0].clone(), &[1, 0])], &[part(1, 0, 9)], &[out]);
     p[0].clone()
@@ -231,7 +232,7 @@ mod tests {
         let report = crate::audit(&built.program).expect("sound");
         let witness = crate::execute(&built, &inputs).expect("runs");
         crate::check(&built.program, &built.parameters, &witness).expect("holds");
-        assert_eq!(witness.heap.len(), report.heap_cells);
+        assert_eq!(witness.heap.len(), report.heap_cells + report.virtual_cells);
         // The transposed softmax weights of each row sum up to about one.
         for row in 0..3 {
             let sum: i64 = (0..7).map(|o| witness.publics[1][o * 3 + row]).sum();

@@ -170,6 +170,9 @@ pub enum Malformed {
         /// The table.
         table: usize,
     },
+    /// A virtual region is not what one identity leaves over, or not the column of one lookup in its table, or another relation reads it.
+    #[error("virtual region {0} must be a term of one identity, over its output letters, and the column of one lookup in its table")]
+    Virtual(usize),
     /// A lookup's columns do not match its table.
     #[error("lookup {name}: {reason}")]
     Lookup {
@@ -297,7 +300,7 @@ impl Program {
                 self.check_term(t, &identity.sizes, identity.outputs).map_err(|flaw| Malformed::Term { name: name.clone(), term, flaw })?;
             }
         }
-        Ok(())
+        self.validate_virtual()
     }
 
     fn validate_heap(&self) -> Result<(), Malformed> {
@@ -312,13 +315,18 @@ impl Program {
         for (i, r) in self.regions.iter().enumerate() {
             let end = r.base.checked_add(r.len);
             let may_be_empty = !r.own_rows && matches!(r.kind, RegionKind::Multiplicity { .. });
-            if (r.len == 0 && !may_be_empty) || end.is_none_or(|end| end > self.heap_len) {
+            if (r.len == 0 && !may_be_empty) || end.is_none_or(|end| end > MAX_CELLS) {
+                return Err(Malformed::RegionPlace { region: i, other: None });
+            }
+            let place_is_sound = if r.is_virtual() { r.base >= self.heap_len && !r.own_rows } else { r.base + r.len <= self.heap_len };
+            if !place_is_sound {
                 return Err(Malformed::RegionPlace { region: i, other: None });
             }
             let kind_is_sound = match &r.kind {
                 RegionKind::Column { table, column } => self.tables.get(table.0 as usize).is_some_and(|t| *column < t.columns()),
                 RegionKind::Assigned { lo, hi } => lo <= hi,
                 RegionKind::Multiplicity { table } => self.tables.len() > table.0 as usize,
+                RegionKind::Virtual { table } => self.tables.get(table.0 as usize).is_some_and(|t| matches!(t, Table::Range { .. })),
             };
             if !kind_is_sound {
                 return Err(Malformed::RegionKind(i));

@@ -1,13 +1,13 @@
 //! Claims on committed vectors through views: `Σ_{i in box} Π_d w_d(i_d) · vector[offset + Σ_d stride_d · i_d] = value`.
 
-use crate::circuit::Lc;
+use crate::circuit::{Lc, Wire};
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{
     Fr, fr_from_i64,
     mle::{eq_table, sum_of_eq_below},
     small::{Cell, SmallAccumulator, dot_small},
 };
-use zktorch_program::{Axis, Program, Source, View};
+use zktorch_program::{Axis, Program, RegionId, Source, View};
 
 /// The weight of one axis of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,18 @@ pub struct Claim {
     pub axes: Vec<(Axis, Weight)>,
     /// The claimed value.
     pub value: Lc,
+}
+
+/// A claim on a virtual region, which no commitment holds: `Σ_i eq(point, i) · cell_i = value` over the output indices `i` of the identity that
+/// leaves these cells over. So it is a claim on that identity's other terms.
+#[derive(Clone, Debug)]
+pub struct VirtualClaim {
+    /// The region.
+    pub region: RegionId,
+    /// A coordinate per bit of each output letter's index.
+    pub point: Vec<Fr>,
+    /// The claimed value.
+    pub value: Wire,
 }
 
 /// A view whose values the verifier knows (public tensors, constants), or a committed one.

@@ -1,7 +1,8 @@
 //! Einsum identities: one batched sumcheck for all of them.
 //!
 //! # Relation
-//! For every identity `ι` and all output indices `o` in its box, `Σ_t c_t · Σ_k Π_f V_{t,f}[o, k] = 0`.
+//! For every identity `ι` and all output indices `o` in its box, `Σ_t c_t · Σ_k Π_f V_{t,f}[o, k] = 0`. An identity that leaves virtual cells over
+//! defines them: the lookups claim their extension at a point, and the identity is checked there instead of at a point of its own.
 //!
 //! # Protocol
 //! | step | prover sends | verifier | code |
@@ -20,7 +21,7 @@
 //! The identities hold over the integers because the program's audit excludes wrap-around.
 
 use crate::circuit::{Lc, Product, ROW, Wire};
-use crate::claims::{Claim, Resolved, Weight, index_bits, resolve, weighted_sum};
+use crate::claims::{Claim, Resolved, VirtualClaim, Weight, index_bits, resolve, weighted_sum};
 use crate::error::VerifyError;
 use crate::party::Party;
 use crate::sumcheck::{Weights, hidden_sumcheck};
@@ -30,7 +31,8 @@ use zktorch_algebra::{
     Fr, fr_from_i128,
     mle::{eq_eval, sum_of_eq_below},
 };
-use zktorch_program::{Axis, Factor, Identity, Program, Term};
+use std::collections::HashMap;
+use zktorch_program::{Axis, Factor, Identity, Program, RegionId, Term};
 
 /// A factor whose letters have weights; `None` for a letter that the sumcheck runs over.
 struct Bound<'a> {
@@ -74,6 +76,8 @@ impl Multi<'_> {
 /// All terms of all identities, at a random point.
 struct Plan<'a> {
     constant: Fr,
+    /// Values of virtual cells, which the lookups claim, with their weights.
+    claimed: Vec<(Fr, Wire)>,
     singles: Vec<Single<'a>>,
     multis: Vec<Multi<'a>>,
 }
@@ -83,11 +87,13 @@ fn output_bits(identity: &Identity) -> usize {
 }
 
 impl<'a> Plan<'a> {
-    fn new(program: &'a Program, publics: &'a [Vec<i64>], point: &[Fr], gamma: Fr) -> Plan<'a> {
-        let mut plan = Plan { constant: Fr::ZERO, singles: Vec::new(), multis: Vec::new() };
+    fn new(program: &'a Program, publics: &'a [Vec<i64>], point: &[Fr], gamma: Fr, virtuals: &[VirtualClaim]) -> Plan<'a> {
+        let mut plan = Plan { constant: Fr::ZERO, claimed: Vec::new(), singles: Vec::new(), multis: Vec::new() };
+        let claims: HashMap<RegionId, &VirtualClaim> = virtuals.iter().map(|v| (v.region, v)).collect();
         let mut weight = Fr::ONE;
         for identity in &program.identities {
-            let mut rest = point;
+            let claim = identity.terms.iter().find_map(|t| program.virtual_term(t)).and_then(|r| claims.get(&r));
+            let mut rest = claim.map_or(point, |c| &c.point[..]);
             let letters: Vec<Vec<Fr>> = identity.sizes[..identity.outputs]
                 .iter()
                 .map(|&s| {
@@ -97,7 +103,10 @@ impl<'a> Plan<'a> {
                 })
                 .collect();
             for term in &identity.terms {
-                plan.term(program, publics, identity, term, &letters, weight);
+                match claim.filter(|c| program.virtual_term(term) == Some(c.region)) {
+                    Some(claim) => plan.claimed.push((weight * fr_from_i128(term.coeff), claim.value)),
+                    None => plan.term(program, publics, identity, term, &letters, weight),
+                }
             }
             weight *= gamma;
         }
@@ -187,12 +196,14 @@ impl Slots {
 /// Last variables that share messages. There are up to four tables for every term: from `2^6` entries on each.
 const LATE: usize = 6;
 
-/// Proves that all identities of the program hold; leaves claims on committed vectors. `witness` is present at the prover only.
+/// Proves that all identities of the program hold, and the claims on virtual regions, one for each; leaves claims on committed vectors. `witness` is present at the
+/// prover only.
 pub fn identity_argument<P: Party>(
     party: &mut P,
     program: &Program,
     publics: &[Vec<i64>],
     witness: Option<Witness<'_>>,
+    virtuals: &[VirtualClaim],
     claims: &mut Vec<Claim>,
 ) -> Result<(), VerifyError> {
     if program.identities.is_empty() {
@@ -201,11 +212,12 @@ pub fn identity_argument<P: Party>(
     let bits = program.identities.iter().map(output_bits).max().unwrap_or(0);
     let point = party.challenges(b"identity point", bits);
     let gamma = party.challenge(b"identity batch");
-    let plan = Plan::new(program, publics, &point, gamma);
+    let plan = Plan::new(program, publics, &point, gamma, virtuals);
 
     // One-factor terms.
     let wires = party.hidden("identity evaluations", plan.singles.len(), || prover::singles(&plan, witness))?;
     let mut rest = Lc::constant(plan.constant);
+    plan.claimed.iter().for_each(|&(weight, wire)| rest.add_wire(weight, wire));
     for (single, &wire) in plan.singles.iter().zip(&wires) {
         rest.add_wire(single.weight, wire);
         if let Resolved::Committed(vector, offset) = single.factor.source {

@@ -323,7 +323,7 @@ pub(crate) mod prover {
                 let row = 1usize << (claim.point.len() - hi);
                 let weights = eq_table(&claim.point[..*hi]);
                 let cells: &[i64] = match vector.vector {
-                    Vector::Heap => s.witness.heap,
+                    Vector::Heap => s.witness.committed(s.program),
                     Vector::Params => &s.witness.parameters.heap,
                     Vector::Matrix(m) => {
                         let cells = s.witness.parameters.matrices[m].view();

@@ -157,9 +157,9 @@ pub(crate) fn leaf<P: Party>(
     let witness: Option<Witness<'_>> = secrets.map(|s| s.opening.witness);
     let mut claims = Vec::new();
     phase(Phase::Lookups);
-    lookup_argument(party, program, publics, witness, &mut claims)?;
+    let virtuals = lookup_argument(party, program, publics, witness, &mut claims)?;
     phase(Phase::Identities);
-    identity_argument(party, program, publics, witness, &mut claims)?;
+    identity_argument(party, program, publics, witness, &virtuals, &mut claims)?;
     phase(Phase::Claims);
     let points = reduce_claims(party, program, witness, claims)?;
     phase(Phase::Rows);
@@ -470,13 +470,14 @@ mod prover {
         phase: &mut dyn FnMut(Phase),
     ) -> Result<Accumulator, ProveError> {
         let &Statement { program, publics, .. } = statement;
-        let Witness { heap, parameters } = witness;
+        let parameters = witness.parameters;
         let key_digest = key.digest();
         if pk.key_digest != key_digest {
             return Err(ProveError::KeyMismatch);
         }
         let length = |what, expected, got| if expected == got { Ok(()) } else { Err(ProveError::Length { what, expected, got }) };
-        length("heap", program.heap_len, heap.len())?;
+        length("witness", program.witness_len(), witness.heap.len())?;
+        let heap = witness.committed(program);
         length("parameter heap", program.params_len, parameters.heap.len())?;
         length("list of matrices", program.matrices.len(), parameters.matrices.len())?;
         for (m, values) in program.matrices.iter().zip(&parameters.matrices) {

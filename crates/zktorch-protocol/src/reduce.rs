@@ -77,7 +77,7 @@ pub fn reduce_claims<P: Party>(
         return Ok(points);
     }
     let rounds = groups.iter().map(|g| g.bits).max().unwrap_or(0);
-    let mut state = prover::state(&groups, witness, rounds);
+    let mut state = prover::state(program, &groups, witness, rounds);
     let (point, end) = hidden_sumcheck(party, "claim sumcheck", total, Weights::Sum, rounds, 2, LATE, state.as_mut())?;
     let wires = party.hidden("heap evaluations", groups.len(), || prover::finals(groups.len(), state.as_ref()))?;
     drop(state);
@@ -138,13 +138,13 @@ mod prover {
     use super::*;
     use crate::product::{Batch, Factors, Join, Term};
 
-    pub(super) fn state<'a>(groups: &[Group], witness: Option<Witness<'a>>, rounds: usize) -> Option<Batch<'a>> {
+    pub(super) fn state<'a>(program: &Program, groups: &[Group], witness: Option<Witness<'a>>, rounds: usize) -> Option<Batch<'a>> {
         let witness = witness?;
         let terms = groups
             .iter()
             .map(|g| {
                 let cells: &'a [i64] = match g.vector {
-                    Vector::Heap => witness.heap,
+                    Vector::Heap => witness.committed(program),
                     _ => &witness.parameters.heap,
                 };
                 Term { coeff: Fr::ONE, factors: Factors::streamed(cells, &g.claims, g.bits) }
@@ -164,7 +164,7 @@ mod prover {
     use super::*;
     use crate::sumcheck::NoProver;
 
-    pub(super) fn state(_: &[Group], _: Option<Witness<'_>>, _: usize) -> Option<NoProver> {
+    pub(super) fn state(_: &Program, _: &[Group], _: Option<Witness<'_>>, _: usize) -> Option<NoProver> {
         None
     }
     pub(super) fn finals(_: usize, _: Option<&NoProver>) -> Vec<Fr> {

@@ -5,7 +5,7 @@ use crate::pcs::Srs;
 use crate::{Blinding, Phase, ProvingKey, Statement, VerifyError, VerifyingKey, Witness, required_srs_size, setup, verify};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use zktorch_program::{Builder, Built, Parameters, Part, Step, Term, execute};
+use zktorch_program::{Builder, Built, Parameters, Part, RegionKind, Step, Term, execute};
 
 /// A proof of one inference of a key's own program, by a prover that `hook` may turn into a cheating one.
 #[allow(clippy::too_many_arguments)]
@@ -55,7 +55,7 @@ pub(crate) fn sample_in_rows(row_bits: u32) -> (Built, Vec<Vec<i64>>) {
     let table = b.function_table("relu", -2048, vec![relu]);
     let hy = b.column_cells(table, &[n, m]);
     let remainders = b.range_table(0, 4);
-    let r = b.column_cells(remainders, &[n, m]).swap_remove(0);
+    let r = b.virtual_cells("linear", remainders, &[n, m]);
     let terms = vec![Term::product(1, x, &[0, 2], w, &[1, 2]), Term::linear(1, bias, &[1]), Term::constant(8)];
     let parts = [Part { weight: 16, lo: -2048, bits: 12 }, Part { weight: 1, lo: 0, bits: 4 }];
     b.decompose_into("linear", &[n, m, k], 2, terms, &parts, &[hy[0].clone(), r]);
@@ -199,6 +199,24 @@ fn values_that_wrap_around_the_range_are_refused() {
             heap[region.base] = value;
             assert_eq!(s.attempt(&heap, &s.publics, None).unwrap_err(), VerifyError::Circuit, "region {region:?}");
         }
+    }
+}
+
+#[test]
+fn a_remainder_outside_its_table_is_refused_though_its_identity_holds() {
+    // `16 q + r` stays what it is. No commitment holds `r`, so nothing but its lookup stands against this.
+    let s = Setting::new();
+    let regions = &s.built.program.regions;
+    let remainder = regions.iter().find(|r| r.is_virtual()).unwrap().base;
+    let quotient = regions.iter().find(|r| matches!(r.kind, RegionKind::Column { column: 0, .. })).unwrap().base;
+    for cell in [0, 7, 19] {
+        let mut heap = s.heap.clone();
+        heap[quotient + cell] -= 1;
+        heap[remainder + cell] += 16;
+        assert_eq!(s.attempt(&heap, &s.publics, None).unwrap_err(), VerifyError::Circuit);
+        // A prover who looks up another remainder than the one that the identity leaves over.
+        heap[remainder + cell] -= 16;
+        assert_eq!(s.attempt(&heap, &s.publics, None).unwrap_err(), VerifyError::Circuit);
     }
 }
 

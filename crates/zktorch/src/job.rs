@@ -299,7 +299,7 @@ pub fn prove_leaf(
     let id = verifying.model_id();
     let statement = parts.statement(&built.program, segment, id.as_bytes(), &witness.publics);
     let own = first + segment;
-    let rows = witness.heap.chunks(1 << statement.program.row_bits).enumerate();
+    let rows = witness.heap[..statement.program.heap_len].chunks(1 << statement.program.row_bits).enumerate();
     let blinder = |(row, cells): (usize, &[i64])| {
         // An imported row has the blinder that it has where it comes from.
         let (leaf, row) = statement.imported(row).unwrap_or((own, row));

@@ -62,11 +62,9 @@ pub(super) fn decompose_rounded(ctx: &mut Lowering, node: &str, acc: &Accumulato
     }
     if s > 0 {
         terms.push(Term::constant(1i128 << (s - 1)));
-        for part in ctx.limbs(s) {
-            let table = ctx.builder.range_table(part.lo, part.bits);
-            views.push(ctx.builder.column_cells(table, acc.shape()).swap_remove(0));
-            parts.push(part);
-        }
+        let limbs = ctx.limbs(s);
+        views.extend(ctx.builder.digit_cells(node, acc.shape(), &limbs));
+        parts.extend(limbs);
     }
     ctx.builder.decompose_into(node, &acc.sizes, acc.outputs, terms, &parts, &views);
 }

@@ -156,11 +156,9 @@ fn split(ctx: &mut Lowering, node: &str, acc: Accumulator, top: Part, view: &Vie
     let mut views = vec![view.clone()];
     let bits = bit_length(top.weight - 1);
     if bits > 0 {
-        for part in ctx.limbs(bits) {
-            let table = ctx.builder.range_table(part.lo, part.bits);
-            views.push(ctx.builder.column_cells(table, acc.shape()).swap_remove(0));
-            parts.push(part);
-        }
+        let limbs = ctx.limbs(bits);
+        views.extend(ctx.builder.digit_cells(node, acc.shape(), &limbs));
+        parts.extend(limbs);
     }
     ctx.builder.decompose_into(node, &acc.sizes, acc.outputs, acc.terms, &parts, &views);
 }

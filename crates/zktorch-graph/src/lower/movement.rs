@@ -291,12 +291,9 @@ impl Lower<'_> {
             start += len;
             let mut parts = vec![Part { weight: 1 << shift, lo, bits: format.bits }];
             let mut views = vec![part];
-            for limb in self.ctx.limbs(shift) {
-                let builder = &mut self.ctx.builder;
-                let remainders = builder.range_table(0, limb.bits);
-                views.push(builder.column_cells(remainders, acc.shape()).swap_remove(0));
-                parts.push(limb);
-            }
+            let limbs = self.ctx.limbs(shift);
+            views.extend(self.ctx.builder.digit_cells(&node.name, acc.shape(), &limbs));
+            parts.extend(limbs);
             self.ctx.builder.decompose_into(&node.name, &acc.sizes, acc.outputs, acc.terms, &parts, &views);
         }
         Ok(Some(QTensor { view: whole, scale: format.scale, lo, hi }))

@@ -217,5 +217,6 @@ fn kind(kind: &RegionKind) -> String {
         RegionKind::Column { table, column } => format!("column {column} of table {}", table.0),
         RegionKind::Assigned { lo, hi } => format!("assigned {lo}..={hi}"),
         RegionKind::Multiplicity { table } => format!("multiplicities of table {}", table.0),
+        RegionKind::Virtual { table } => format!("virtual, in table {}", table.0),
     }
 }

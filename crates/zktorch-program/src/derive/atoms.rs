@@ -82,7 +82,7 @@ pub(super) fn strips(program: &Program) -> Result<(Vec<Strip>, Vec<bool>), Deriv
     for (r, region) in program.regions.iter().enumerate() {
         match region.kind {
             RegionKind::Column { .. } if !taken[r] => return Err(DeriveError::Column { region: r }),
-            RegionKind::Assigned { .. } => {
+            RegionKind::Assigned { .. } | RegionKind::Virtual { .. } => {
                 strips.push(Strip { regions: vec![r], lookup: None, own_rows: region.own_rows, atoms: Vec::new() });
             }
             _ => {}

@@ -162,7 +162,12 @@ impl Draft {
             if piece.padding == Padding::Counted {
                 continue;
             }
-            piece.pitch = if region.own_rows { region.len.next_multiple_of(row) } else { pitch(region.len) };
+            piece.pitch = match region.own_rows {
+                true => region.len.next_multiple_of(row),
+                // No claim is about virtual cells, and nothing is to lie between them.
+                false if region.is_virtual() => region.len,
+                false => pitch(region.len),
+            };
             let len = piece.pitch.checked_mul(count - 1).and_then(|first| first.checked_add(region.len));
             region.len = len.filter(|&len| len <= MAX_CELLS).ok_or(DeriveError::TooLarge)?;
         }

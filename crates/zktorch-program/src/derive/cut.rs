@@ -12,7 +12,8 @@ pub(super) fn cuts(program: &Program, atoms: &Atoms, segments: usize) -> Vec<usi
     let mut cost = vec![0u128; positions + 1];
     let mut crossing = vec![0i128; positions + 1];
     for strip in &atoms.strips {
-        let per_cell = strip.regions.len() + usize::from(strip.lookup.is_some());
+        let committed = strip.regions.iter().filter(|&&r| !program.regions[r].is_virtual()).count();
+        let per_cell = committed + usize::from(strip.lookup.is_some());
         for atom in &strip.atoms {
             let len = atom.end - atom.start;
             cost[atom.first] += (len * per_cell) as u128;

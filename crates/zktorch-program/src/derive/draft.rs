@@ -57,6 +57,7 @@ pub(super) struct Draft {
 pub(super) fn padding(kind: &RegionKind) -> Padding {
     match kind {
         RegionKind::Column { table, column } => Padding::Row(*table, *column),
+        RegionKind::Virtual { table } => Padding::Row(*table, 0),
         RegionKind::Assigned { lo, hi } => Padding::Value(0.clamp(*lo, *hi)),
         RegionKind::Multiplicity { .. } => Padding::Counted,
     }
@@ -86,7 +87,7 @@ impl Draft {
         let row = 1usize << self.program.row_bits;
         let mut grouped = vec![false; regions.len()];
         self.groups.iter().flat_map(|g| &g.members).for_each(|&r| grouped[r] = true);
-        let (empty, shared): (Vec<usize>, Vec<usize>) = (0..regions.len()).filter(|&r| !grouped[r]).partition(|&r| regions[r].len == 0);
+        let (empty, shared): (Vec<usize>, Vec<usize>) = (0..regions.len()).filter(|&r| !grouped[r] && !regions[r].is_virtual()).partition(|&r| regions[r].len == 0);
         let mut end = layout::place(regions, &shared, 0);
         empty.into_iter().for_each(|r| regions[r].base = 0);
         let mut ranges = Vec::with_capacity(self.groups.len());
@@ -96,6 +97,7 @@ impl Draft {
             ranges.push(cells);
         }
         self.program.heap_len = end.next_multiple_of(row).max(row);
+        layout::place_virtual(&mut self.program.regions, self.program.heap_len);
         ranges
     }
 }

@@ -28,7 +28,7 @@ impl Derived {
     pub fn fill(&self, parameters: &Parameters, inferences: &[Witness]) -> Result<Witness, FillError> {
         let tensors: Vec<&[Vec<i64>]> = inferences.iter().map(|w| &w.publics[..]).collect();
         let publics = self.publics(&tensors).ok_or(FillError::Inferences)?;
-        let mut heap = vec![0i64; self.program.heap_len];
+        let mut heap = vec![0i64; self.program.witness_len()];
         for (region, piece) in self.program.regions.iter().zip(&self.pieces) {
             if piece.padding == Padding::Counted {
                 continue;

@@ -23,7 +23,7 @@ impl<'a> Memory<'a> {
         Memory {
             program,
             parameters,
-            heap: vec![0; program.heap_len],
+            heap: vec![0; program.witness_len()],
             publics: lengths.clone().map(|n| vec![0; n]).collect(),
             written: lengths.map(|n| vec![false; n]).collect(),
         }

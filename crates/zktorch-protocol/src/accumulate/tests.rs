@@ -348,7 +348,7 @@ fn imported_rows_are_those_of_the_other_leaf() {
     // Two leaves of one program with the same heap, the second of which commits to nothing of its own; then with one cell changed.
     let s = Setting::new(2);
     let (heap, publics) = &s.runs[0];
-    let rows = heap.len() >> s.built.program.row_bits;
+    let rows = s.built.program.heap_len >> s.built.program.row_bits;
     let blinders: Vec<Fr> = (0..rows as u64).map(|i| Fr::from(1000 + i * i)).collect();
     let import = [Import { first_row: 0, rows, from_leaf: 0, from_row: 0 }];
     let first = Statement::of(&s.vk, b"", publics);

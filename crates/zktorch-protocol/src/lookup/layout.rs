@@ -4,7 +4,7 @@
 //! `f̃(r) = Σ_b eq(r_hi, b) · f̃_b(r_lo)`. Blocks are sorted by size, largest first, and follow each other without gaps.
 //!
 //! A lookup whose sites form a single axis is cut into pieces of power-of-two size, the last one padded; any other lookup is one block with
-//! every axis padded to a power of two. A table is one block. Leaves outside the boxes hold the fraction `0/1`.
+//! every axis padded to a power of two, and so is the lookup of a virtual region, whose axes are letters of an identity. A table is one block. Leaves outside the boxes hold the fraction `0/1`.
 
 use crate::claims::index_bits;
 use crate::error::VerifyError;
@@ -104,8 +104,9 @@ impl Layout {
         let mut in_use = vec![false; program.tables.len()];
         for (lookup, l) in program.lookups.iter().enumerate() {
             in_use[l.table.0 as usize] = true;
-            let (sizes, windows) = merged_box(&l.columns, l.index_axes);
-            let whole = l.columns.iter().any(|v| matches!(v.source, Source::Matrix(_)));
+            // A view of a matrix is always the whole matrix, axis by axis; the axes of a virtual region are letters.
+            let whole = l.columns.iter().any(|v| matches!(v.source, Source::Matrix(_)) || program.virtual_region(v).is_some());
+            let (sizes, windows) = merged_box(&l.columns, l.index_axes, whole);
             match sizes[..] {
                 [size] if !whole => {
                     for (first, len) in pieces(size, FREE_PADDING.max(size >> shift)) {
@@ -137,11 +138,8 @@ impl Layout {
     }
 }
 
-/// The index axes of a lookup, neighbours merged where every column allows it, and each column's window on them.
-///
-/// A view of a matrix is always the whole matrix, axis by axis, so nothing is merged beside one.
-fn merged_box(columns: &[View], index_axes: usize) -> (Vec<usize>, Vec<Window>) {
-    let keep = columns.iter().any(|v| matches!(v.source, Source::Matrix(_)));
+/// The index axes of a lookup, neighbours merged where every column allows it unless `keep`, and each column's window on them.
+fn merged_box(columns: &[View], index_axes: usize, keep: bool) -> (Vec<usize>, Vec<Window>) {
     let mut sizes: Vec<usize> = Vec::new();
     let mut windows: Vec<Window> = columns.iter().map(|v| Window { offset: v.offset, strides: Vec::new() }).collect();
     let box_sizes = columns.first().map_or(&[][..], |v| &v.axes[..index_axes]);
@@ -268,11 +266,11 @@ mod tests {
     #[test]
     fn neighbouring_axes_merge_when_every_column_allows_it() {
         let dense = View::dense(Source::Params, 5, &[3, 4, 5]);
-        let (sizes, windows) = merged_box(&[dense.clone(), dense.clone()], 3);
+        let (sizes, windows) = merged_box(&[dense.clone(), dense.clone()], 3, false);
         assert_eq!(sizes, vec![60]);
         assert_eq!(windows, vec![Window { offset: 5, strides: vec![1] }; 2]);
         let turned = View::dense(Source::Params, 0, &[4, 3, 5]).permute(&[1, 0, 2]);
-        let (sizes, windows) = merged_box(&[dense, turned], 3);
+        let (sizes, windows) = merged_box(&[dense, turned], 3, false);
         assert_eq!(sizes, vec![3, 4, 5]);
         assert_eq!(windows[1].strides, vec![5, 15, 1]);
     }

@@ -5,17 +5,19 @@ use super::prover::LookupProver;
 use super::table::{EqSuffixes, column_values};
 use super::{Statement, gkr::LeafClaim};
 use crate::circuit::Lc;
-use crate::claims::{Claim, Resolved, Vector, Weight, index_bits, resolve, weighted_sum};
+use crate::claims::{Claim, Resolved, Vector, VirtualClaim, Weight, index_bits, resolve, weighted_sum};
 use crate::error::VerifyError;
 use crate::party::Party;
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::{Fr, mle};
-use zktorch_program::{Axis, Table, View};
+use zktorch_program::{Axis, RegionId, Table, View};
 
 /// A column of a block that only the prover can evaluate.
 pub(super) struct Opening {
-    /// The committed vector.
+    /// The committed vector; of a virtual column the heap, whose cells the prover has behind it.
     pub vector: Vector,
+    /// The region of a virtual column.
+    virtual_region: Option<RegionId>,
     /// First cell.
     pub offset: usize,
     /// Axes with their weights.
@@ -49,7 +51,8 @@ impl Sums {
         match resolve(statement.program, statement.publics, view) {
             Resolved::Known(values) => self.q += coefficient * known_value(values, view.offset, axes),
             Resolved::Committed(vector, offset) => {
-                self.openings.push(Opening { vector, offset, axes, content_of, p: Fr::ZERO, q: coefficient });
+                let virtual_region = statement.program.virtual_region(view);
+                self.openings.push(Opening { vector, virtual_region, offset, axes, content_of, p: Fr::ZERO, q: coefficient });
             }
         }
     }
@@ -79,19 +82,20 @@ fn eq_axes(axes: impl Iterator<Item = Axis>, mut point: &[Fr]) -> Vec<(Axis, Wei
 }
 
 /// Writes the leaves' extensions at the claim's point as a combination of columns, has the prover open the committed ones, and states that
-/// the sums are what the claim says. Returns a claim per committed column.
+/// the sums are what the claim says. Appends a claim per committed column to `claims`, and returns one per virtual column.
 pub(super) fn open_leaves<P: Party>(
     party: &mut P,
     statement: &Statement<'_>,
     claim: LeafClaim,
     prover: Option<&LookupProver<'_>>,
-) -> Result<Vec<Claim>, VerifyError> {
+    claims: &mut Vec<Claim>,
+) -> Result<Vec<VirtualClaim>, VerifyError> {
     let sums = leaf_sums(statement, &claim.point);
     let wires = party.hidden("lookup columns", sums.openings.len(), || {
         let prover = prover.expect("the prover has a state");
         sums.openings.iter().map(|o| prover.open(o)).collect()
     })?;
-    let mut claims = Vec::with_capacity(wires.len());
+    let mut virtuals = Vec::new();
     let mut p = Lc::constant(sums.p);
     let mut q = Lc::constant(sums.q);
     for (opening, wire) in sums.openings.into_iter().zip(wires) {
@@ -101,14 +105,20 @@ pub(super) fn open_leaves<P: Party>(
         if opening.q != Fr::ZERO {
             q.add_wire(opening.q, wire);
         }
-        let Opening { vector, offset, axes, .. } = opening;
-        claims.push(Claim { vector, offset, axes, value: Lc::wire(wire) });
+        let Opening { vector, virtual_region, offset, axes, .. } = opening;
+        match virtual_region {
+            Some(region) => {
+                let coordinates = axes.into_iter().flat_map(|(_, weight)| if let Weight::Eq(point) = weight { point } else { Vec::new() });
+                virtuals.push(VirtualClaim { region, point: coordinates.collect(), value: wire });
+            }
+            None => claims.push(Claim { vector, offset, axes, value: Lc::wire(wire) }),
+        }
     }
     p.add_scaled(-Fr::ONE, &claim.p);
     q.add_scaled(-Fr::ONE, &claim.q);
     party.circuit().zero(p);
     party.circuit().zero(q);
-    Ok(claims)
+    Ok(virtuals)
 }
 
 /// With `e_b = eq(r_hi, b)` and `box_b = Σ_{i in box} eq(r_lo, i)`:
@@ -146,7 +156,7 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
                 sums.q += box_sum * (fingerprint.constant(*table) - Fr::ONE);
                 let counts = &program.regions[program.multiplicities[*table].0 as usize];
                 let axes = vec![(Axis { size: *len, stride: 1 }, Weight::Eq(low.to_vec()))];
-                sums.openings.push(Opening { vector: Vector::Heap, offset: counts.base, axes, content_of: None, p: -e, q: Fr::ZERO });
+                sums.openings.push(Opening { vector: Vector::Heap, virtual_region: None, offset: counts.base, axes, content_of: None, p: -e, q: Fr::ZERO });
                 let t = &program.tables[*table];
                 for (value, beta) in column_values(t, &mut eq, block.bits).iter().zip(&fingerprint.beta) {
                     sums.q -= e * beta * value;

@@ -17,7 +17,7 @@
 //! | 3, per layer | | `λ` | `gkr` |
 //! | | hidden messages for `Σ_x eq(r,x)((p_0 + λ q_0) q_1 + p_1 q_0)(x) = p̃(r) + λ q̃(r)`, up to the last three variables | their challenges | [`crate::sumcheck`] |
 //! | | hidden `p_0, p_1, q_0, q_1` of the 8 nodes that are left | the sum over them, with 24 products; draws three coordinates and `μ`, which completes the point: the claims on the next layer | `gkr` |
-//! | 4 | hidden value of each committed column of each block of leaves | two linear constraints: the leaves' numerators and denominators; a [`Claim`] per column | `leaves` |
+//! | 4 | hidden value of each column of each block of leaves that the verifier does not know | two linear constraints: the leaves' numerators and denominators; a [`Claim`] per committed column, a [`VirtualClaim`] for others | `leaves` |
 //!
 //! The verifier evaluates ranges, function tables, constants and public tensors itself.
 //!
@@ -62,7 +62,7 @@ mod tests;
 #[cfg(feature = "prover")]
 mod tree;
 
-use crate::claims::{Claim, index_bits};
+use crate::claims::{Claim, VirtualClaim, index_bits};
 use crate::error::VerifyError;
 use crate::party::Party;
 use crate::witness::Witness;
@@ -112,7 +112,7 @@ struct Statement<'a> {
     fingerprint: &'a Fingerprint,
 }
 
-/// Shows that every lookup of the program holds, up to the claims that it appends to `claims`. To be called after the commitments of the heap
+/// Shows that every lookup of the program holds, up to the claims that it appends to `claims` and those on virtual regions that it returns. To be called after the commitments of the heap
 /// (with the multiplicities) have been absorbed; `program` has passed [`Program::validate`] and `publics` has the lengths that it states.
 /// `witness` is present at the prover only. Without lookups nothing happens.
 ///
@@ -124,9 +124,9 @@ pub fn lookup_argument<P: Party>(
     publics: &[Vec<i64>],
     witness: Option<Witness<'_>>,
     claims: &mut Vec<Claim>,
-) -> Result<(), VerifyError> {
+) -> Result<Vec<VirtualClaim>, VerifyError> {
     let Some(layout) = Layout::new(program)? else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let fingerprint = Fingerprint::draw(party, program);
     let statement = Statement { program, publics, layout: &layout, fingerprint: &fingerprint };
@@ -135,6 +135,5 @@ pub fn lookup_argument<P: Party>(
         let mut tree = prover.as_ref().map(|p| p.tree());
         gkr::fractions_sum_to_zero(party, layout.bits, tree.as_mut())?
     };
-    claims.extend(leaves::open_leaves(party, &statement, claim, prover.as_ref())?);
-    Ok(())
+    leaves::open_leaves(party, &statement, claim, prover.as_ref(), claims)
 }
