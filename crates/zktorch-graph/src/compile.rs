@@ -7,7 +7,7 @@ use crate::store::{InMemory, WeightStore};
 use crate::{CompileError, CompileOptions, calibrate, lower, rewrite};
 use std::collections::{HashMap, HashSet};
 use zktorch_float::{DType, Graph, Tensor, run};
-use zktorch_program::{Built, Program, RegionKind, Source, Step, Term, View};
+use zktorch_program::{Built, Factor, Program, RegionKind, Source, Step, Term, View};
 
 /// Compiles `graph` into a program over integers.
 ///
@@ -59,7 +59,7 @@ pub(crate) fn build(
     simplify(&mut built);
     let program = &built.program;
     let mut report = CompileReport {
-        cells: program.regions.iter().map(|r| r.len).sum(),
+        cells: program.regions.iter().filter(|r| !r.is_virtual()).map(|r| r.len).sum(),
         lookups: program.lookup_count(),
         parameters: program.parameter_count(),
         table_rows: program.tables.iter().map(|t| t.len()).sum(),
@@ -127,8 +127,11 @@ fn agrees(model: &CompiledModel, inputs: &[Vec<Tensor>], references: &[Vec<Tenso
 /// Drops axes that say nothing: of size 1, or of stride 0 for an output letter (a term without the letter broadcasts anyway) or for a
 /// contraction letter that another factor of the term carries. Fewer shared letters mean smaller sumchecks.
 fn simplify(built: &mut Built) {
-    for identity in &mut built.program.identities {
-        for term in &mut identity.terms {
+    let Program { regions, identities, .. } = &mut built.program;
+    // The term of a virtual region says where its cells are: by all output letters.
+    let is_virtual = |f: &Factor| matches!(f.view.source, Source::Region(r) if regions[r.0 as usize].is_virtual());
+    for identity in identities {
+        for term in identity.terms.iter_mut().filter(|t| !t.factors.iter().any(is_virtual)) {
             simplify_term(term, identity.outputs);
         }
     }
@@ -187,11 +190,13 @@ fn node_reports(graph: &Graph, formats: &[crate::Format], built: &Built) -> Vec<
             if !seen.insert((r.0, view.offset, view.axes.iter().map(|a| (a.size, a.stride)).collect::<Vec<_>>())) {
                 continue;
             }
-            cells[i] += view.len();
-            lookups[i] += match column(&built.program, r.0 as usize) {
-                Some(0) => view.len(),
-                _ => 0,
+            let (per_cell, per_lookup) = match built.program.regions[r.0 as usize].kind {
+                RegionKind::Column { column: 0, .. } => (1, 1),
+                RegionKind::Virtual { .. } => (0, 1),
+                _ => (1, 0),
             };
+            cells[i] += per_cell * view.len();
+            lookups[i] += per_lookup * view.len();
         }
     }
     graph
@@ -207,13 +212,6 @@ fn node_reports(graph: &Graph, formats: &[crate::Format], built: &Built) -> Vec<
             scale: n.outputs.first().map_or(0, |o| formats[o.0].scale),
         })
         .collect()
-}
-
-fn column(program: &Program, region: usize) -> Option<usize> {
-    match program.regions.get(region).map(|r| &r.kind) {
-        Some(RegionKind::Column { column, .. }) => Some(*column),
-        _ => None,
-    }
 }
 
 /// The node that a step's name begins with: blocks append a suffix.
