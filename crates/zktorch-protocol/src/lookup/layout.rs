@@ -4,12 +4,15 @@
 //! `f̃(r) = Σ_b eq(r_hi, b) · f̃_b(r_lo)`. Blocks are sorted by size, largest first, and follow each other without gaps.
 //!
 //! A lookup whose sites form a single axis is cut into pieces of power-of-two size, the last one padded; any other lookup is one block with
-//! every axis padded to a power of two, and so is the lookup of a virtual region, whose axes are letters of an identity. A table is one block. Leaves outside the boxes hold the fraction `0/1`.
+//! every axis padded to a power of two, and so is the lookup of a virtual region, whose axes are letters of an identity. A table is one block.
+//!
+//! What a block of sites has outside of its box looks up the first row of its table, which both parties know how often: then all numerators of the block are 1.
+//! Outside of other boxes, of blocks of sites of a table of rows, and past the last block leaves hold the fraction `0/1`.
 
 use crate::claims::index_bits;
 use crate::error::VerifyError;
 use std::cmp::Reverse;
-use zktorch_program::{Program, Source, View};
+use zktorch_program::{Program, Source, Table, View};
 
 /// Largest logarithm of the number of leaves: far above any model, far below any overflow.
 const MAX_BITS: usize = 40;
@@ -76,6 +79,13 @@ pub(super) struct Layout {
     pub bits: usize,
     /// Number of leaves in blocks.
     pub used: usize,
+    /// For each table the number of leaves outside of boxes that look up its first row.
+    pub padding: Vec<usize>,
+}
+
+/// Whether leaves outside of the boxes of a table's lookups look up its first row; otherwise they hold `0/1`. The content of a table of rows is not known to the verifier.
+pub(super) fn pads_with_first_row(table: &Table) -> bool {
+    !matches!(table, Table::Rows { .. })
 }
 
 impl Layout {
@@ -134,7 +144,15 @@ impl Layout {
                 .filter(|&end| end <= 1 << MAX_BITS)
                 .ok_or_else(|| VerifyError::Key(format!("more than 2^{MAX_BITS} lookups")))?;
         }
-        Ok(Layout { blocks, bits: index_bits(start).max(1), used: start })
+        let mut padding = vec![0; program.tables.len()];
+        for block in &blocks {
+            let Content::Sites { lookup, sizes, .. } = &block.content else { continue };
+            let table = program.lookups[*lookup].table.0 as usize;
+            if pads_with_first_row(&program.tables[table]) {
+                padding[table] += (1 << block.bits) - sizes.iter().product::<usize>();
+            }
+        }
+        Ok(Layout { blocks, bits: index_bits(start).max(1), used: start, padding })
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a claim on the leaves to claims on views.
 
-use super::layout::Content;
+use super::layout::{Content, pads_with_first_row};
 use super::prover::LookupProver;
 use super::table::{EqSuffixes, column_values};
 use super::{Statement, gkr::LeafClaim};
@@ -9,7 +9,7 @@ use crate::claims::{Claim, Resolved, Vector, VirtualClaim, Weight, index_bits, r
 use crate::error::VerifyError;
 use crate::party::Party;
 use ark_ff::{AdditiveGroup, Field};
-use zktorch_algebra::{Fr, mle};
+use zktorch_algebra::{Fr, fr_from_i64, mle};
 use zktorch_program::{Axis, RegionId, Table, View};
 
 /// A column of a block that only the prover can evaluate.
@@ -121,9 +121,22 @@ pub(super) fn open_leaves<P: Party>(
     Ok(virtuals)
 }
 
+/// `Σ_c β^c column_c` of the first row of a range or a function.
+fn first_row(table: &Table, beta: &[Fr]) -> Fr {
+    match table {
+        Table::Range { lo, .. } => fr_from_i64(*lo),
+        Table::Function { lo, outputs, .. } => {
+            let columns = std::iter::once(*lo).chain(outputs.iter().map(|column| column.first().copied().unwrap_or(0)));
+            columns.zip(beta).map(|(v, b)| fr_from_i64(v) * b).sum()
+        }
+        Table::Rows { .. } => Fr::ZERO,
+    }
+}
+
 /// With `e_b = eq(r_hi, b)` and `box_b = Σ_{i in box} eq(r_lo, i)`:
 /// `p̃(r) = Σ_sites e_b box_b − Σ_tables e_b m̃(r_lo)` and, every unused leaf having denominator 1,
 /// `q̃(r) = 1 + Σ_b e_b ((α − β^K id − 1) box_b − Σ_c β^c columñ_c(r_lo))`.
+/// Where leaves outside the boxes look up the first row, they count as sites with its columns, and `m` of that row is larger by their number.
 fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
     let Statement { program, layout, fingerprint, .. } = *statement;
     let mut sums = Sums { p: Fr::ZERO, q: Fr::ONE, openings: Vec::new() };
@@ -142,8 +155,13 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
             Content::Sites { lookup, sizes, windows } => {
                 let l = &program.lookups[*lookup];
                 let table = l.table.0 as usize;
-                sums.p += box_sum;
-                sums.q += box_sum * (fingerprint.constant(table) - Fr::ONE);
+                let t = &program.tables[table];
+                let leaves = if pads_with_first_row(t) { e } else { box_sum };
+                sums.p += leaves;
+                sums.q += leaves * (fingerprint.constant(table) - Fr::ONE);
+                if pads_with_first_row(t) {
+                    sums.q -= (e - box_sum) * first_row(t, &fingerprint.beta);
+                }
                 for (c, (view, window)) in l.columns.iter().zip(windows).enumerate() {
                     let sites = sizes.iter().zip(&window.strides).map(|(&size, &stride)| Axis { size, stride });
                     let mut axes = eq_axes(sites, low);
@@ -156,6 +174,7 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
                 sums.q += box_sum * (fingerprint.constant(*table) - Fr::ONE);
                 let counts = &program.regions[program.multiplicities[*table].0 as usize];
                 let axes = vec![(Axis { size: *len, stride: 1 }, Weight::Eq(low.to_vec()))];
+                sums.p -= e * Fr::from(layout.padding[*table] as u64) * mle::eq_index(low, 0);
                 sums.openings.push(Opening { vector: Vector::Heap, virtual_region: None, offset: counts.base, axes, content_of: None, p: -e, q: Fr::ZERO });
                 let t = &program.tables[*table];
                 for (value, beta) in column_values(t, &mut eq, block.bits).iter().zip(&fingerprint.beta) {

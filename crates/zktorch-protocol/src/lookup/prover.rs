@@ -43,7 +43,7 @@ impl<'a> LookupProver<'a> {
                 Content::Rows { table, .. } => prover.fill_table(*table),
                 Content::Sites { lookup, sizes, windows } => {
                     let reader = SiteReader::new(&statement, witness, &statement.program.lookups[*lookup], sizes, windows);
-                    rows = (0..1usize << block.bits).into_par_iter().map(|leaf| reader.row(leaf)).collect();
+                    rows = reader.all_rows(block.bits);
                     let found = rows.par_iter().enumerate().filter(|(_, row)| **row == STRAY);
                     strays = found.map(|(leaf, _)| (leaf, reader.denominator(leaf))).collect();
                 }
@@ -193,7 +193,10 @@ impl<'a> Leaves<'a> {
                 Content::Rows { table, len } => {
                     let region = &program.regions[program.multiplicities[*table].0 as usize];
                     let counts = &self.prover.witness.heap[region.base..region.base + len];
-                    let p: Vec<Fr> = leaves.clone().map(|j| counts.get(j).map_or(Fr::ZERO, |m| -fr_from_i64(*m))).collect();
+                    let mut p: Vec<Fr> = leaves.clone().map(|j| counts.get(j).map_or(Fr::ZERO, |m| -fr_from_i64(*m))).collect();
+                    if leaves.start == 0 {
+                        p[0] -= Fr::from(layout.padding[*table] as u64);
+                    }
                     for (j, p) in leaves.zip(&p) {
                         values.push(match tables[*table].get(j) {
                             None => empty,

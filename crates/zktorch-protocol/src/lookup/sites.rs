@@ -1,14 +1,15 @@
 //! What each site looks up: the row number where there is one, the fingerprint where there is none.
 
-use super::layout::Window;
+use super::layout::{Window, pads_with_first_row};
 use super::{Fingerprint, Statement};
 use crate::claims::index_bits;
 use ark_ff::Field;
+use rayon::prelude::*;
 use zktorch_algebra::small::{SmallAccumulator, dot_small};
 use zktorch_algebra::{Fr, fr_from_i64, mle};
 use zktorch_program::{Axis, CellSlice, Lookup, Source, Table, View, with_cells};
 
-/// A leaf outside its block's box.
+/// A leaf outside its block's box that holds `0/1`.
 pub(super) const PADDING: u32 = u32::MAX;
 /// A site that is no row of its table (no honest prover has one): its fingerprint is kept apart.
 pub(super) const STRAY: u32 = u32::MAX - 1;
@@ -123,6 +124,8 @@ pub(super) struct SiteReader<'a> {
     /// First argument and number of rows of the table.
     lo: i64,
     len: usize,
+    /// What leaves outside the box look up.
+    padding: u32,
 }
 
 impl<'a> SiteReader<'a> {
@@ -150,7 +153,8 @@ impl<'a> SiteReader<'a> {
                 (0, Rows::Content { inner, cells, first: base + view.offset, stride: view.axes[0].stride })
             }
         };
-        SiteReader { fingerprint, table, sizes, columns: columns.collect(), rows, lo, len: t.len() }
+        let padding = if pads_with_first_row(t) { 0 } else { PADDING };
+        SiteReader { fingerprint, table, sizes, columns: columns.collect(), rows, lo, len: t.len(), padding }
     }
 
     /// The first cell of a column at a leaf of the block; `None` outside the box.
@@ -182,12 +186,13 @@ impl<'a> SiteReader<'a> {
     /// The row that a leaf looks up, [`PADDING`] or [`STRAY`].
     pub fn row(&self, leaf: usize) -> u32 {
         let Some(argument) = self.first_cell(leaf, 0) else {
-            return PADDING;
+            return self.padding;
         };
-        let j = match self.columns[0].cells.get(argument).checked_sub(self.lo).and_then(|j| usize::try_from(j).ok()) {
-            Some(j) if j < self.len && j < STRAY as usize => j,
-            _ => return STRAY,
-        };
+        let row = self.row_of(self.columns[0].cells.get(argument));
+        if row == STRAY {
+            return STRAY;
+        }
+        let j = row as usize;
         let matches = match &self.rows {
             Rows::Range => true,
             Rows::Function(outputs) => outputs.iter().enumerate().all(|(c, column)| self.value(leaf, c + 1) == column[j]),
@@ -198,7 +203,32 @@ impl<'a> SiteReader<'a> {
                 pairs.all(|(r, s)| cells.get(row + r) == self.columns[1].cells.get(site + s))
             }
         };
-        if matches { j as u32 } else { STRAY }
+        if matches { row } else { STRAY }
+    }
+
+    /// The row of an argument, or [`STRAY`].
+    #[inline]
+    fn row_of(&self, argument: i64) -> u32 {
+        match argument.checked_sub(self.lo).and_then(|j| usize::try_from(j).ok()) {
+            Some(j) if j < self.len && j < STRAY as usize => j as u32,
+            _ => STRAY,
+        }
+    }
+
+    /// The rows that all leaves of the block look up.
+    pub fn all_rows(&self, bits: usize) -> Vec<u32> {
+        let (Rows::Range, Some(&size), Some(&stride)) = (&self.rows, self.sizes.last(), self.columns[0].strides.last()) else {
+            return (0..1usize << bits).into_par_iter().map(|leaf| self.row(leaf)).collect();
+        };
+        // Run by run of the innermost axis.
+        let run = 1usize << index_bits(size);
+        let mut rows = vec![self.padding; 1 << bits];
+        rows.par_chunks_mut(run).with_min_len((1usize << 12).div_ceil(run)).enumerate().for_each(|(r, rows)| {
+            let Some(first) = self.first_cell(r * run, 0) else { return };
+            let cells = self.columns[0].cells;
+            rows[..size].iter_mut().enumerate().for_each(|(i, row)| *row = self.row_of(cells.get(first + i * stride)));
+        });
+        rows
     }
 
     /// `α − fp` at a leaf inside the box.

@@ -508,14 +508,16 @@ fn the_tree_equals_a_sum_over_the_leaves() {
             product *= denominator(l, site);
         }
     }
-    for rows in (0..program.tables.len()).map(|t| column_denominators(&case, &fingerprint, t)) {
-        product *= rows;
+    // Leaves outside the boxes look up the first row.
+    for (t, padding) in layout.padding.iter().enumerate() {
+        let rows = column_denominators(&case, &fingerprint, t);
+        product *= rows.iter().product::<Fr>() * rows[0].pow([*padding as u64]);
     }
     assert_eq!(p, vec![Fr::from(0u64)]);
     assert_eq!(q, vec![product]);
 }
 
-fn column_denominators(case: &Case, fingerprint: &Fingerprint, table: usize) -> Fr {
+fn column_denominators(case: &Case, fingerprint: &Fingerprint, table: usize) -> Vec<Fr> {
     let t = &case.built.program.tables[table];
     let constant = fingerprint.constant(TableId(table as u32).0 as usize);
     (0..t.len())
@@ -527,5 +529,5 @@ fn column_denominators(case: &Case, fingerprint: &Fingerprint, table: usize) -> 
             }
             Table::Rows { .. } => unreachable!("not in this program"),
         })
-        .product()
+        .collect()
 }
