@@ -198,7 +198,8 @@ fn tables_and_lookups_must_match() {
     let is_table = |m: Malformed| matches!(m, Malformed::Table { .. });
     let set = |t: Table| {
         malformed(|p| {
-            let in_virtual = |at: usize| p.regions.iter().any(|r| matches!(r.kind, RegionKind::Virtual { table } if table.0 as usize == at));
+            let in_virtual =
+                |at: usize| p.regions.iter().any(|r| matches!(r.kind, RegionKind::Virtual { table } if table.0 as usize == at));
             let range = (0..p.tables.len()).find(|&at| matches!(p.tables[at], Table::Range { .. }) && !in_virtual(at));
             p.tables[range.expect("the sample has it")] = t;
         })

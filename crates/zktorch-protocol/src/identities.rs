@@ -27,11 +27,11 @@ use crate::party::Party;
 use crate::sumcheck::{Weights, hidden_sumcheck};
 use crate::witness::Witness;
 use ark_ff::{AdditiveGroup, Field};
+use std::collections::HashMap;
 use zktorch_algebra::{
     Fr, fr_from_i128,
     mle::{eq_eval, sum_of_eq_below},
 };
-use std::collections::HashMap;
 use zktorch_program::{Axis, Factor, Identity, Program, RegionId, Term};
 
 /// A factor whose letters have weights; `None` for a letter that the sumcheck runs over.

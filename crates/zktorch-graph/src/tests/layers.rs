@@ -412,19 +412,17 @@ fn attention_costs_what_it_must() {
 fn remainders_of_large_tensors_are_not_committed() {
     let mut r = Random::new(16);
     let mut net = Net::default();
-    let x = net.input("x", &[1, 40, 8]);
+    let x = net.input("x", &[1, 64, 8]);
     let w = net.weight(r.tensor(&[8, 30], 1.0));
     let y = net.op(Op::MatMul, &[x, w]);
     let z = net.op(Op::Unary(UnaryFn::Relu), &[y]);
     let v = net.weight(r.tensor(&[30, 4], 1.0));
     let out = net.op(Op::MatMul, &[z, v]);
     net.output(out);
-    let inputs = vec![r.tensor(&[1, 40, 8], 1.0)];
+    let inputs = vec![r.tensor(&[1, 64, 8], 1.0)];
     let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&model, &inputs);
-    let elements = 40 * 30;
-    let large = model.report.nodes.iter().find(|n| n.lookups >= elements).expect("the first product");
-    assert_eq!(large.lookups - large.cells % elements - elements, 0, "{large:?}");
+    let elements = 64 * 30;
     let virtual_cells: usize = model.built.program.regions.iter().filter(|r| r.is_virtual()).map(|r| r.len).sum();
     assert_eq!(virtual_cells, elements, "the remainders of the second product are too few for a block of their own");
 }

@@ -87,7 +87,8 @@ impl Draft {
         let row = 1usize << self.program.row_bits;
         let mut grouped = vec![false; regions.len()];
         self.groups.iter().flat_map(|g| &g.members).for_each(|&r| grouped[r] = true);
-        let (empty, shared): (Vec<usize>, Vec<usize>) = (0..regions.len()).filter(|&r| !grouped[r] && !regions[r].is_virtual()).partition(|&r| regions[r].len == 0);
+        let (empty, shared): (Vec<usize>, Vec<usize>) =
+            (0..regions.len()).filter(|&r| !grouped[r] && !regions[r].is_virtual()).partition(|&r| regions[r].len == 0);
         let mut end = layout::place(regions, &shared, 0);
         empty.into_iter().for_each(|r| regions[r].base = 0);
         let mut ranges = Vec::with_capacity(self.groups.len());

@@ -175,7 +175,15 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
                 let counts = &program.regions[program.multiplicities[*table].0 as usize];
                 let axes = vec![(Axis { size: *len, stride: 1 }, Weight::Eq(low.to_vec()))];
                 sums.p -= e * Fr::from(layout.padding[*table] as u64) * mle::eq_index(low, 0);
-                sums.openings.push(Opening { vector: Vector::Heap, virtual_region: None, offset: counts.base, axes, content_of: None, p: -e, q: Fr::ZERO });
+                sums.openings.push(Opening {
+                    vector: Vector::Heap,
+                    virtual_region: None,
+                    offset: counts.base,
+                    axes,
+                    content_of: None,
+                    p: -e,
+                    q: Fr::ZERO,
+                });
                 let t = &program.tables[*table];
                 for (value, beta) in column_values(t, &mut eq, block.bits).iter().zip(&fingerprint.beta) {
                     sums.q -= e * beta * value;
