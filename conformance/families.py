@@ -471,8 +471,53 @@ FAMILIES = {
     "rnnt": lambda: built(rnnt),
     "gptj": lambda: built(gptj, 20),
     "mamba": lambda: built(mamba),
+    "dynamic_int8": lambda: built(dynamic_int8),
+    "regions": lambda: built(regions),
     "four_bit_weights": lambda: built(four_bits, 21),
 }
+
+
+def dynamic_linear(net, x, rows, cols, relu=False):
+    """A product of bytes that are quantised by the extrema of their tensor, with weights of 8 bits and a scale per column."""
+    w = net.matrix(rows, cols)
+    scale = (np.abs(w).max(axis=0) / 127).astype(np.float32)
+    q, s, z = net("DynamicQuantizeLinear", x, n=3)
+    acc = net("MatMulInteger", q, np.round(w / scale).astype(np.int8), z, np.zeros(cols, np.int8))
+    y = net("Mul", net("Cast", acc, to=F), net("Mul", s, scale))
+    y = net("Add", y, net.randn(cols, scale=0.1))
+    return net("Relu", y) if relu else y
+
+
+def dynamic_int8(net, t=4, d=16, heads=2):
+    """An encoder layer as dynamic quantisation exports it, behind a convolution of integers."""
+    image = net.input("image", net.randn(1, 2, t, 6))
+    q, s, z = net("DynamicQuantizeLinear", image, n=3)
+    kernel = net.rng.integers(-127, 128, (d, 2, 1, 6)).astype(np.int8)
+    acc = net("ConvInteger", q, kernel, z, np.int8(0), kernel_shape=[1, 6])
+    x = net("Mul", net("Cast", acc, to=F), net("Mul", s, np.float32(0.003)))
+    x = net("Transpose", net("Reshape", x, ints(1, d, t)), perm=[0, 2, 1])
+    query, key, value = (net.heads(dynamic_linear(net, x, d, d), heads, t, d // heads) for _ in range(3))
+    y = dynamic_linear(net, net.merge(net.attend(query, key, value, d // heads), t, d), d, d)
+    x = net.layer_norm(net("Add", x, y), d)
+    y = dynamic_linear(net, dynamic_linear(net, x, d, 2 * d, relu=True), 2 * d, d)
+    net.output(net.layer_norm(net("Add", x, y), d))
+
+
+def regions(net, c=6, side=8, k=20):
+    """A detector of two stages: the best of all boxes, features of their regions, a head for each."""
+    image = net.input("image", net.randn(1, 3, side, side))
+    x = net("Relu", net.conv(image, 3, c))
+    scores = net("Reshape", net("Sigmoid", net.conv(x, c, 1, 1)), ints(side * side))
+    best, which = net("TopK", scores, ints(k), n=2, axis=0)
+    deltas = net("Transpose", net("Reshape", net("Sigmoid", net.conv(x, c, 4, 1)), ints(4, side * side)), perm=[1, 0])
+    deltas = net("Gather", deltas, which, axis=0)
+    grid = np.stack([np.tile(np.arange(side), side), np.repeat(np.arange(side), side)], 1).astype(np.float32)
+    centre = net("Gather", grid, which, axis=0)
+    near, far = net("Split", net("Mul", deltas, np.float32(3)), n=2, axis=1)
+    boxes = net("Concat", net("Sub", centre, near), net("Add", centre, far), axis=1)
+    own = net("RoiAlign", x, boxes, np.zeros(k, np.int64), output_height=2, output_width=2, sampling_ratio=2)
+    y = net("Relu", net.linear(net("Reshape", own, ints(k, 4 * c)), 4 * c, 8))
+    net.output(best, which, net("Softmax", net.linear(y, 8, 3), axis=-1))
 
 
 def built(make, opset=17, **options):

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Model, attr, close, float, float_tensor, info, int, int_tensor, ints, outputs, string};
+use common::{Model, attr, bool_tensor, close, float, float_tensor, info, int, int_tensor, ints, outputs, string};
 use zktorch_float::Tensor;
 use zktorch_onnx::proto::{AttributeProto, AttributeType, ElementType, GraphProto, NodeProto};
 use zktorch_onnx::{ImportOptions, import_bytes};
@@ -216,4 +216,43 @@ fn exports_of_old_operator_sets_are_accepted() {
     let model = Model::new(8).input_of("x", ElementType::Int8, &["1", "2"]).weight(int_tensor("w", &[2, 1], &[3, -4]));
     let model = model.node("MatMul", "x w", "y", vec![]).output("y");
     assert_eq!(outputs(&model.import(), &[Tensor::i64(vec![1, 2], vec![5, 6]).unwrap()])[0], [-9.0]);
+}
+
+#[test]
+fn slices_are_added_at_computed_tuples() {
+    let model = Model::new(18).input("x", &["2", "3"]).input_of("i", ElementType::Int64, &["3", "1"]).input("u", &["3", "3"]);
+    let graph = model.node("ScatterND", "x i u", "y", vec![string("reduction", "add")]).output("y").import();
+    let (x, u) = (tensor(&[2, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]), tensor(&[3, 3], &[1.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 4.0]));
+    let sums = |places: Vec<i64>| zktorch_float::run(&graph, &[x.clone(), Tensor::i64(vec![3, 1], places).unwrap(), u.clone()], |_, _| {});
+    assert_eq!(sums(vec![1, 0, -1]).unwrap()[0].to_f32_vec(), [0.0, 3.0, 2.0, 4.0, 4.0, 9.0]);
+    assert!(sums(vec![1, 2, 0]).unwrap_err().to_string().contains("index 2 leaves an axis of size 2"));
+}
+
+#[test]
+fn a_dropout_that_drops_nothing_keeps_everything() {
+    let x = tensor(&[2, 2], &[1.0, -2.0, 3.0, 4.0]);
+    let model = |ratio, training| {
+        let model = Model::new(13).input("x", &["2", "2"]).scalar("r", ratio).weight(bool_tensor("t", &[], &[training]));
+        model.node("Dropout", "x r t", "y m", vec![]).output("y").output("m")
+    };
+    for (ratio, training) in [(0.5, false), (0.0, true)] {
+        assert_eq!(outputs(&model(ratio, training).import(), std::slice::from_ref(&x)), [x.to_f32_vec(), vec![1.0; 4]]);
+    }
+    assert!(model(0.5, true).try_import().unwrap_err().to_string().contains("training mode"));
+}
+
+#[test]
+fn a_batch_is_normalised_by_its_own_statistics() {
+    let x = tensor(&[2, 2, 2], &[1.0, 3.0, 0.0, 0.0, 5.0, 7.0, 2.0, 2.0]);
+    let vector = |name, v: [f32; 2]| float_tensor(name, &[2], &v);
+    let model = Model::new(15).input("x", &["2", "2", "2"]).weight(vector("s", [1.0, 2.0])).weight(vector("b", [0.0, 1.0]));
+    let model = model.weight(vector("m", [10.0, 0.0])).weight(vector("v", [1.0, 1.0]));
+    let attributes = vec![int("training_mode", 1), float("momentum", 0.5), float("epsilon", 0.0)];
+    let model = model.node("BatchNormalization", "x s b m v", "y rm rv", attributes).output("y").output("rm").output("rv");
+    let found = outputs(&model.import(), &[x]);
+    // Means 4 and 1, variances 5 and 1.
+    let r = 5f32.sqrt();
+    close(&found[0], &[-3.0 / r, -1.0 / r, -1.0, -1.0, 1.0 / r, 3.0 / r, 3.0, 3.0]);
+    close(&found[1], &[7.0, 0.5]);
+    close(&found[2], &[3.0, 1.0]);
 }

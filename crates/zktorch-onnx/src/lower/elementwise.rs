@@ -19,7 +19,8 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "Min" => chain(ctx, BinaryFn::Min),
         "Mean" => mean(ctx),
         "Where" => ctx.emit_same(Op::Where),
-        "Identity" | "Dropout" => alias(ctx),
+        "Identity" => ctx.input(0).map(|x| vec![x]),
+        "Dropout" => dropout(ctx),
         "Cast" => cast(ctx),
         "CastLike" => cast_like(ctx),
         "Clip" => clip(ctx),
@@ -124,17 +125,22 @@ fn mean(ctx: &mut Ctx<'_>) -> Lowered {
     Ok(vec![ctx.binary(BinaryFn::Mul, sum, factor)?])
 }
 
-/// An operator that passes its operand on. The mask of a dropout has no use at inference.
-fn alias(ctx: &mut Ctx<'_>) -> Lowered {
-    if ctx.kind() == "Dropout" {
-        if let Some(training) = ctx.constant(2)? {
-            let on = training.to_f32_vec().iter().any(|&v| v != 0.0);
-            ctx.ensure(!on, || "training mode is not supported".to_owned())?;
-        }
-        let masked = ctx.node.output.get(1).is_some_and(|o| !o.is_empty());
-        ctx.ensure(!masked, || "the mask output is not supported".to_owned())?;
+/// A dropout that drops nothing: outside of training, or with ratio 0. Its mask is all true.
+fn dropout(ctx: &mut Ctx<'_>) -> Lowered {
+    let x = ctx.input(0)?;
+    let training = ctx.const_floats(2)?.is_some_and(|t| t.iter().any(|&v| v != 0.0));
+    if training {
+        let ratio = ctx.const_floats(1)?.unwrap_or_else(|| vec![0.5]);
+        ctx.ensure(ratio.iter().all(|&r| r == 0.0), || "training mode is not supported".to_owned())?;
     }
-    Ok(vec![ctx.input(0)?])
+    if ctx.node.output.get(1).is_none_or(|o| o.is_empty()) {
+        return Ok(vec![x]);
+    }
+    ctx.ensure(ctx.opset >= 10, || "the mask output of this opset is not supported".to_owned())?;
+    let shape = ctx.shape(x);
+    let all = vec![true; shape.iter().product()];
+    let mask = ctx.tensor(shape, Data::Bool(all))?;
+    Ok(vec![x, ctx.literal(mask)])
 }
 
 /// Whether a computed value can be rounded to an element type: floats of 8 bits and less are only read.

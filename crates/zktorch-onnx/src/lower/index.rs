@@ -2,7 +2,7 @@
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::{BinaryFn, DType, Data, Op, Tensor, eval_op};
+use zktorch_float::{BinaryFn, DType, Data, Op, Tensor, ValueId, eval_op};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
@@ -42,8 +42,11 @@ fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
         _ => return ctx.emit_same(axis.map_or(Op::ScatterNd, |axis| Op::ScatterElements { axis })),
     };
     let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
-    if let (Some(axis), BinaryFn::Add, None) = (axis, function, ctx.builder.graph.constant(index)) {
-        return scatter_sum(ctx, axis);
+    if function == BinaryFn::Add && ctx.builder.graph.constant(index).is_none() {
+        return match axis {
+            Some(axis) => scatter_sum(ctx, axis),
+            None => scatter_sum_of_slices(ctx),
+        };
     }
     let (shape, own) = (ctx.shape(x), ctx.shape(updates));
     let count: usize = shape.iter().product();
@@ -92,10 +95,7 @@ fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
     let index = ctx.emit(Op::Position { size: shape[axis] }, &[index])?;
     let turn = |ctx: &mut Ctx<'_>, id| ctx.emit(Op::Transpose { perm: perm.clone() }, &[id]);
     let (rows, updates) = (turn(ctx, index)?, turn(ctx, updates)?);
-    let values = match ctx.dtype(x) {
-        DType::I64 => ctx.literal(Tensor::ints(vec![0, 1])),
-        _ => ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0].into())).map(|t| ctx.literal(t))?,
-    };
+    let values = switch(ctx, x)?;
     let hits = ctx.emit(Op::OneHot { axis: shape.len(), depth: shape[axis] }, &[rows, values])?;
     let mut row = ctx.shape(updates);
     row.insert(row.len() - 1, 1);
@@ -104,6 +104,47 @@ fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
     let sums = ctx.reshape(sums, perm.iter().map(|&d| shape[d]).collect())?;
     let sums = ctx.emit(Op::Transpose { perm: back }, &[sums])?;
     Ok(vec![ctx.binary(BinaryFn::Add, x, sums)?])
+}
+
+/// Sums of slices at computed index tuples: `x[p, …] + Σ_j [I_j = p]·u[j, …]` with positions `p` in row-major order.
+fn scatter_sum_of_slices(ctx: &mut Ctx<'_>) -> Lowered {
+    let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let (shape, own) = (ctx.shape(x), ctx.shape(index));
+    let depth = own.last().copied().unwrap_or(0);
+    ctx.ensure((1..=shape.len()).contains(&depth), || format!("index tuples of shape {own:?} for {shape:?}"))?;
+    let count: usize = own[..own.len() - 1].iter().product();
+    let (positions, inner): (usize, usize) = (shape[..depth].iter().product(), shape[depth..].iter().product());
+    let tuples = ctx.reshape(index, vec![count, depth])?;
+    let parts = ctx.emit_many(Op::Split { axis: 1, sizes: vec![1; depth] }, &[Some(tuples)])?;
+    let mut place: Option<ValueId> = None;
+    for (d, part) in parts.into_iter().enumerate() {
+        let part = ctx.emit(Op::Position { size: shape[d] }, &[part])?;
+        let pitch = ctx.literal(Tensor::ints(vec![shape[d + 1..depth].iter().product::<usize>() as i64]));
+        let part = ctx.binary(BinaryFn::Mul, part, pitch)?;
+        place = Some(match place {
+            None => part,
+            Some(before) => ctx.binary(BinaryFn::Add, before, part)?,
+        });
+    }
+    let place = place.ok_or_else(|| ctx.error("no positions"))?;
+    let place = ctx.reshape(place, vec![count])?;
+    let values = switch(ctx, x)?;
+    let hits = ctx.emit(Op::OneHot { axis: 0, depth: positions }, &[place, values])?;
+    let updates = ctx.reshape(updates, vec![count, inner])?;
+    let sums = ctx.emit(Op::MatMul, &[hits, updates])?;
+    let sums = ctx.reshape(sums, shape)?;
+    Ok(vec![ctx.binary(BinaryFn::Add, x, sums)?])
+}
+
+/// Zero and one of the type of a tensor.
+fn switch(ctx: &mut Ctx<'_>, x: ValueId) -> Result<ValueId, ImportError> {
+    Ok(match ctx.dtype(x) {
+        DType::I64 => ctx.literal(Tensor::ints(vec![0, 1])),
+        _ => {
+            let values = ctx.tensor(vec![2], Data::F32(vec![0.0, 1.0].into()))?;
+            ctx.literal(values)
+        }
+    })
 }
 
 /// Slices, or elements of the flat tensor, where a constant is true.

@@ -10,7 +10,7 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     }
     let eps = ctx.attrs.float("epsilon").unwrap_or(1e-5);
     Some(match ctx.kind() {
-        "BatchNormalization" => ctx.emit_same(Op::BatchNormalization { eps }),
+        "BatchNormalization" => batch(ctx, eps),
         "InstanceNormalization" => ctx.emit_same(Op::InstanceNormalization { eps }),
         "LayerNormalization" => layer(ctx, eps),
         "RMSNormalization" => last_axes(ctx).and_then(|axis| ctx.emit_same(Op::RmsNormalization { axis, eps })),
@@ -20,6 +20,45 @@ pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
         "LpNormalization" => lp(ctx),
         _ => return None,
     })
+}
+
+/// By given statistics or, in training mode, by those of the batch, with which the given ones are then mixed.
+fn batch(ctx: &mut Ctx<'_>, eps: f32) -> Lowered {
+    let training = ctx.attrs.flag("training_mode");
+    let more = ctx.node.output.iter().skip(1).any(|o| !o.is_empty());
+    ctx.ensure(training || !more, || "only training mode has more than one result".to_owned())?;
+    if !training {
+        return ctx.emit_same(Op::BatchNormalization { eps });
+    }
+    let (x, scale, bias) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let shape = ctx.shape(x);
+    ctx.ensure(shape.len() >= 2, || format!("an operand of shape {shape:?}"))?;
+    // Each channel is one row: the batch becomes a spatial axis.
+    let mut perm: Vec<usize> = (0..shape.len()).collect();
+    perm.swap(0, 1);
+    let moved: Vec<usize> = perm.iter().map(|&d| shape[d]).collect();
+    let rows = ctx.emit(Op::Transpose { perm: perm.clone() }, &[x])?;
+    let rows = ctx.reshape(rows, vec![1, moved[0], moved[1..].iter().product()])?;
+    let y = ctx.emit(Op::InstanceNormalization { eps }, &[rows, scale, bias])?;
+    let y = ctx.reshape(y, moved.clone())?;
+    let y = ctx.emit(Op::Transpose { perm }, &[y])?;
+    if !more {
+        return Ok(vec![y]);
+    }
+    let average = |ctx: &mut Ctx<'_>, x| ctx.emit(Op::Reduce { function: ReduceFn::Mean, axes: vec![2], keepdims: true }, &[x]);
+    let mean = average(ctx, rows)?;
+    let centred = ctx.binary(BinaryFn::Sub, rows, mean)?;
+    let squares = ctx.binary(BinaryFn::Mul, centred, centred)?;
+    let variance = average(ctx, squares)?;
+    let momentum = ctx.attrs.float("momentum").unwrap_or(0.9);
+    let mut outputs = vec![y];
+    for (own, given) in [(mean, ctx.input(3)?), (variance, ctx.input(4)?)] {
+        let (old, new) = (ctx.float_literal(momentum), ctx.float_literal(1.0 - momentum));
+        let own = ctx.reshape(own, vec![moved[0]])?;
+        let (old, new) = (ctx.binary(BinaryFn::Mul, given, old)?, ctx.binary(BinaryFn::Mul, own, new)?);
+        outputs.push(ctx.binary(BinaryFn::Add, old, new)?);
+    }
+    Ok(outputs)
 }
 
 /// The normalisation and, where they are wanted, mean and inverse standard deviation of each row.
