@@ -389,10 +389,11 @@ fn declared_bounds(values: impl Iterator<Item = i64>) -> (i64, i64) {
 }
 
 /// Balances row commitments (32 bytes each in the proof or in the key, and a group operation for the verifier) against the opening, which costs the prover a few group operations
-/// per cell of a row and the proof 64 bytes per doubling. Rows of the heap count more: they are in every proof.
+/// per cell of a row and the proof 64 bytes per doubling. Rows of the heap count more: they are in every proof. A heap has at most 2^9 rows, for then the opening takes some
+/// hundredths of the time.
 fn default_row_bits(heap: usize, parameters: usize) -> u32 {
     let bits = |cells: usize| usize::BITS - cells.max(1).leading_zeros();
-    ((bits(heap) + 5) / 2).max(bits(heap + parameters) / 2 + 1).clamp(8, 20)
+    ((bits(heap) + 5) / 2).max(bits(heap + parameters) / 2 + 1).max(bits(heap).saturating_sub(9)).clamp(8, 18)
 }
 
 #[cfg(test)]
