@@ -5,6 +5,7 @@
 //! | [`field`] | integers to field elements, hashing, canonical encoding, batch inversion |
 //! | [`mle`] | multilinear extensions as tables of field elements |
 //! | [`table`] | passes over tables of scalars: rounds of a sumcheck, layers of fractions |
+//! | [`units`] | fractions `1/(c − x)` for small integers `x`, without tables of them |
 //! | [`small`] | inner products of signed integers with field elements, reduced lazily |
 //! | [`msm`] | multi-scalar multiplication in G1: small signed scalars, full-width scalars, fixed bases |
 //! | [`curve`] | canonical point encodings, hashing to G1 |
@@ -33,6 +34,7 @@ pub mod msm;
 mod par;
 pub mod small;
 pub mod table;
+pub mod units;
 
 pub use ark_bn254::Fr;
 use ark_bn254::{g1, g2};

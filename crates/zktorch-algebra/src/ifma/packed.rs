@@ -378,16 +378,27 @@ impl<C: MontConfig<4>> Packed<C> {
     /// `Σ constant·x / 2^52` for vectors of integers below `2^52` and `n ≤ 80` constants below `p`. Below `(n + 1)p`.
     #[inline(always)]
     pub(crate) fn of_integers(ifma: Ifma, terms: impl Iterator<Item = (U64x8, Self)>) -> Self {
-        let zero = U64x8::zero(ifma);
-        let mut t = [zero; 6];
+        let mut t = [U64x8::zero(ifma); 6];
         for (x, constant) in terms {
-            for (i, limb) in constant.limbs.into_iter().enumerate() {
-                t[i] = t[i].madd_lo(x, limb);
-                t[i + 1] = t[i + 1].madd_hi(x, limb);
-            }
+            constant.times_into(x, &mut t);
         }
-        let p = const { Constants::<C>::P }.map(|l| U64x8::splat(ifma, l));
-        let q = zero.madd_lo(t[0], U64x8::splat(ifma, const { Constants::<C>::INVERSE }));
+        Self::reduce_integers(ifma, t)
+    }
+
+    /// Adds the limbs of `self·x` for integers below `2^52`, two terms below `2^52` to each of six.
+    #[inline(always)]
+    pub(crate) fn times_into(self, x: U64x8, sum: &mut [U64x8; 6]) {
+        for (i, limb) in self.limbs.into_iter().enumerate() {
+            sum[i] = sum[i].madd_lo(x, limb);
+            sum[i + 1] = sum[i + 1].madd_hi(x, limb);
+        }
+    }
+
+    /// Six limbs below `2^63`, divided by `2^52`. Below `t / 2^52 + p`.
+    #[inline(always)]
+    pub(crate) fn reduce_integers(ifma: Ifma, mut t: [U64x8; 6]) -> Self {
+        let p = splat_each(ifma, const { Constants::<C>::P });
+        let q = U64x8::zero(ifma).madd_lo(t[0], U64x8::splat(ifma, const { Constants::<C>::INVERSE }));
         for i in 0..5 {
             t[i] = t[i].madd_lo(q, p[i]);
             t[i + 1] = t[i + 1].madd_hi(q, p[i]);

@@ -58,6 +58,10 @@ methods! {
     even(b) = _mm512_unpacklo_epi64;
     /// Odd lanes of `self` and `b`, alternating.
     odd(b) = _mm512_unpackhi_epi64;
+    /// Product of the low 32 bits.
+    mul_u32(b) = _mm512_mul_epu32;
+    /// Product of the low 32 bits, which are signed.
+    mul_i32(b) = _mm512_mul_epi32;
 }
 
 shifts! {
@@ -94,6 +98,13 @@ impl U64x8 {
     /// Eight integers from memory.
     #[inline(always)]
     pub(crate) fn load(_: Ifma, from: &[u64; 8]) -> Self {
+        // SAFETY: the token says that the processor has the instruction; it needs no alignment and reads the array.
+        Self(unsafe { _mm512_loadu_si512(from.as_ptr().cast()) })
+    }
+
+    /// Sixteen 32-bit integers from memory, two a lane, the first in the low half.
+    #[inline(always)]
+    pub(crate) fn load_u32(_: Ifma, from: &[u32; 16]) -> Self {
         // SAFETY: the token says that the processor has the instruction; it needs no alignment and reads the array.
         Self(unsafe { _mm512_loadu_si512(from.as_ptr().cast()) })
     }
@@ -220,6 +231,20 @@ mod tests {
         let columns = U64x8::transpose(rows.map(|r| U64x8::new(ifma, r)));
         for (j, column) in columns.into_iter().enumerate() {
             assert_eq!(column.to_array(), std::array::from_fn(|i| (10 * i + j) as u64));
+        }
+    }
+
+    #[test]
+    fn products_of_halves_are_exact() {
+        let Some(ifma) = Ifma::get() else { return };
+        let halves: [u32; 16] = std::array::from_fn(|i| (i as u32).wrapping_mul(0x9e37_79b9).rotate_left(7) | u32::from(i % 3 == 0) << 31);
+        let x = U64x8::load_u32(ifma, &halves);
+        let y = x.shr::<32>();
+        let (unsigned, signed) = (x.mul_u32(y).to_array(), x.mul_i32(y).to_array());
+        for i in 0..8 {
+            let [a, b] = [halves[2 * i], halves[2 * i + 1]];
+            assert_eq!(unsigned[i], u64::from(a) * u64::from(b));
+            assert_eq!(signed[i] as i64, i64::from(a as i32) * i64::from(b as i32));
         }
     }
 

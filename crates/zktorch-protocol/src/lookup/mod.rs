@@ -43,6 +43,8 @@
 //! * A layer's sumcheck runs over `h = (p_0 + λ q_0) q_1 + p_1 q_0` alone, of degree 2: the factor `eq` is known (Gruen). It ends three variables early, with the nodes themselves.
 //! * Prover: variables are bound from the least significant one on, so that the unused tail of the leaves stays unused in every round; `eq` is
 //!   split (Gruen, ePrint 2024/108); numerators that are all 1 are never stored.
+//! * Prover: leaves that look up a range are `α − x` for small integers `x`. The two layers above them, and the first three rounds of the two lowest
+//!   sumchecks, are sums of small integers times scalars (small-value sumcheck, after Bagad, Domb and Thaler): no table of the leaves exists.
 
 mod gkr;
 mod layout;

@@ -9,6 +9,7 @@ use crate::claims::{Vector, Weight};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::small::SmallAccumulator;
+use zktorch_algebra::units::Units;
 use zktorch_algebra::{Fr, fr_from_i64, mle, small, table};
 use zktorch_program::{Axis, Table};
 
@@ -220,6 +221,18 @@ impl<'a> Leaves<'a> {
             }
         }
         (values, p)
+    }
+
+    /// Leaves `first .. first + len` if all are sites that look up a range of at most 16 bits.
+    pub fn units(&self, first: usize, len: usize) -> Option<Units<'a>> {
+        let Statement { program, layout, fingerprint, .. } = self.prover.statement;
+        let b = layout.blocks.partition_point(|b| b.start + (1 << b.bits) <= first);
+        let block = layout.blocks.get(b).filter(|block| first + len <= block.start + (1 << block.bits))?;
+        let Content::Sites { lookup, .. } = &block.content else { return None };
+        let table = program.lookups[*lookup].table.0 as usize;
+        let Table::Range { lo, .. } = &program.tables[table] else { return None };
+        let rows = &self.prover.sites[b][first - block.start..][..len];
+        Units::new(rows, fingerprint.constant(table) - fr_from_i64(*lo))
     }
 
     fn stray(&self, block: usize, leaf: usize) -> Fr {

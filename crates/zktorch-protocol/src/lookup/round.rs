@@ -7,6 +7,9 @@
 //! | above fractions | 1 | `p_0 + λ q_0, q_1` | `p_1, q_0` | one multiplication per node to set up |
 //! | above the leaves | `λ` | `p_0 + λ q_0, p_1 + λ q_1` | `p_0, −p_1` | where all numerators are 1, `b_0 b_1 = −1` in every round |
 //!
+//! In the two lowest layers, above leaves that look up ranges, the first three rounds take the integers that are looked up
+//! ([`zktorch_algebra::units`]): tables exist only once three variables are bound.
+//!
 //! Nodes come in chunks of a power of two; those past the last chunk are all `0/1` and stay so when variables are bound. Once few nodes are left they become four tables, and
 //! variables are bound several at a time.
 
@@ -15,6 +18,7 @@ use crate::joint;
 use crate::sumcheck::RoundProver;
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
+use zktorch_algebra::units::{HEAD, Units};
 use zktorch_algebra::{Fr, batch_inverse, mle, table};
 
 /// log2 of the number of nodes of a chunk after a regrouping.
@@ -23,11 +27,14 @@ const NODE_BITS: usize = super::prover::CHUNK_BITS - 1;
 const SMALL_BITS: usize = 3;
 
 /// A run of nodes: entries `2i` and `2i + 1` belong to node `i`.
-pub(super) struct Chunk {
+#[derive(Default)]
+pub(super) struct Chunk<'a> {
     /// `a_0` and `a_1` of each node.
     pub a: Vec<Fr>,
     /// `b_0` and `b_1` of each node; empty if they are `1` and `−1` everywhere.
     pub b: Vec<Fr>,
+    /// The leaves below, while neither table exists.
+    pub unbound: Option<Units<'a>>,
 }
 
 /// What `a` and `b` are.
@@ -49,7 +56,7 @@ impl Form {
     }
 }
 
-impl Chunk {
+impl Chunk<'_> {
     /// Appends nodes with children `0/1` until there are `len` entries.
     pub fn pad(&mut self, len: usize, [a, b]: [[Fr; 2]; 2]) {
         for (entries, node) in [(&mut self.a, a), (&mut self.b, b)] {
@@ -61,8 +68,12 @@ impl Chunk {
 }
 
 /// The prover's state in a layer's sumcheck.
-pub(super) struct LayerSumcheck {
-    chunks: Vec<Chunk>,
+pub(super) struct LayerSumcheck<'a> {
+    chunks: Vec<Chunk<'a>>,
+    /// `κ h` of the chunks without tables over the variables up to [`HEAD`] that are not bound: see [`zktorch_algebra::units::GRID`].
+    head: Vec<Fr>,
+    /// The first challenges, at most [`HEAD`] of them.
+    challenges: Vec<Fr>,
     /// log2 of the number of nodes of a chunk.
     bits: usize,
     /// `eq` over the variables that number the chunks.
@@ -84,15 +95,17 @@ pub(super) struct LayerSumcheck {
     late: Option<[Vec<Fr>; 4]>,
 }
 
-impl LayerSumcheck {
-    /// For the claim at `point` (most significant variable first). All chunks have the same power-of-two size, at least two entries.
-    pub fn new(form: Form, chunks: Vec<Chunk>, point: &[Fr], lambda: Fr) -> LayerSumcheck {
+impl<'a> LayerSumcheck<'a> {
+    /// For the claim at `point` (most significant variable first). All chunks have `size` entries, a power of two and at least two.
+    pub fn new(form: Form, chunks: Vec<Chunk<'a>>, size: usize, point: &[Fr], lambda: Fr) -> LayerSumcheck<'a> {
         let mut inverses: Vec<Fr> = point.iter().copied().chain([lambda]).collect();
         batch_inverse(&mut inverses);
         let lambda_inverse = inverses.pop().unwrap_or_default();
-        let bits = (chunks[0].a.len() / 2).trailing_zeros() as usize;
+        let bits = (size / 2).trailing_zeros() as usize;
         let mut state = LayerSumcheck {
             chunks,
+            head: Vec::new(),
+            challenges: Vec::new(),
             bits,
             eq_chunk: Vec::new(),
             eq_node: Vec::new(),
@@ -109,6 +122,7 @@ impl LayerSumcheck {
             state.collect();
         } else {
             state.prepare_eq();
+            state.prepare_head();
             state.find_ends();
         }
         state
@@ -155,6 +169,46 @@ impl LayerSumcheck {
         }
     }
 
+    /// Computes `head` if chunks have no tables.
+    fn prepare_head(&mut self) {
+        let Some(eq) = self.bits.checked_sub(HEAD).and_then(|l| self.eq_node.get(l)) else { return };
+        let (lambda, form) = (self.lambda, self.form);
+        let grids = self.chunks.par_iter().zip(&self.eq_chunk).filter_map(|(c, e)| {
+            let units = c.unbound?;
+            let grid = match form {
+                Form::Leaves => units.products(&lambda, eq),
+                Form::Fractions => units.pair_products(&lambda, eq),
+            };
+            Some(grid.map(|v| v * e))
+        });
+        let sum = grids.reduce_with(|mut a, b| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            a
+        });
+        self.head = sum.map_or_else(Vec::new, |grid| grid.to_vec());
+    }
+
+    /// What the chunks without tables add to `ends`.
+    fn head_ends(&self) -> [Fr; 2] {
+        let left = HEAD.saturating_sub(self.challenges.len() + 1);
+        // The variables of the head that come later, the next one first.
+        let later = self.point.iter().rev().skip(1).take(left);
+        let mut values: Vec<[Fr; 2]> = self.head.as_chunks::<3>().0.iter().map(|[zero, _, infinity]| [*zero, *infinity]).collect();
+        for x in later {
+            values = values.as_chunks::<3>().0.iter().map(|[a, b, _]| [0, 1].map(|i| a[i] + *x * (b[i] - a[i]))).collect();
+        }
+        values.first().copied().unwrap_or_default()
+    }
+
+    /// Notes a challenge for the variables of the head.
+    fn bind_head(&mut self, r: Fr) {
+        if self.challenges.len() < HEAD {
+            self.challenges.push(r);
+            let at = |[zero, one, infinity]: &[Fr; 3]| *zero + r * (*one - zero + (r - Fr::ONE) * infinity);
+            self.head = self.head.as_chunks::<3>().0.iter().map(at).collect();
+        }
+    }
+
     /// Joins small chunks into large ones.
     fn regroup(&mut self) {
         let bits = NODE_BITS.min(self.point.len());
@@ -165,7 +219,7 @@ impl LayerSumcheck {
             .chunks
             .par_chunks(per)
             .map(|part| {
-                let mut joined = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size) };
+                let mut joined = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size), unbound: None };
                 for chunk in part {
                     joined.a.extend_from_slice(&chunk.a);
                     joined.b.extend_from_slice(&chunk.b);
@@ -184,7 +238,7 @@ impl LayerSumcheck {
         if self.bits > 0 {
             let eq = &self.eq_node[self.bits - 1];
             let ends = self.chunks.par_iter().zip(&self.eq_chunk).map(|(c, e)| c.ends(eq).map(|x| x * e));
-            self.ends = ends.reduce(|| [Fr::ZERO; 2], add);
+            self.ends = add(ends.reduce(|| [Fr::ZERO; 2], add), self.head_ends());
             self.ends[0] += self.past;
         }
     }
@@ -205,9 +259,12 @@ fn add(a: [Fr; 2], b: [Fr; 2]) -> [Fr; 2] {
     [a[0] + b[0], a[1] + b[1]]
 }
 
-impl Chunk {
-    /// `Σ_y eq[y] · κ h(y, ·)` at 0 and its leading coefficient; entries `4y..4y+4` belong to nodes `2y` and `2y + 1`.
+impl Chunk<'_> {
+    /// `Σ_y eq[y] · κ h(y, ·)` at 0 and its leading coefficient, if there are tables; entries `4y..4y+4` belong to nodes `2y` and `2y + 1`.
     fn ends(&self, eq: &[Fr]) -> [Fr; 2] {
+        if self.unbound.is_some() {
+            return [Fr::ZERO; 2];
+        }
         if self.b.is_empty() {
             // The weights sum to 1.
             let [zero, infinity] = table::layer_ends(&self.a, None, eq);
@@ -216,14 +273,24 @@ impl Chunk {
         table::layer_ends(&self.a, Some(&self.b), eq)
     }
 
-    /// Binds the least significant variable of the nodes.
-    fn bind(&mut self, r: Fr) {
+    /// Binds the least significant variable of the nodes to `r`; `first` are the first challenges, up to this one or [`HEAD`] of them.
+    fn bind(&mut self, r: Fr, form: Form, lambda: &Fr, first: &[Fr]) {
+        if let Some(units) = &self.unbound {
+            if let Ok(challenges) = first.try_into() {
+                match form {
+                    Form::Leaves => self.a = units.bind(lambda, challenges),
+                    Form::Fractions => [self.a, self.b] = units.pair_bind(lambda, challenges),
+                }
+                self.unbound = None;
+            }
+            return;
+        }
         table::bind_pairs(&mut self.a, &r);
         table::bind_pairs(&mut self.b, &r);
     }
 }
 
-impl RoundProver for LayerSumcheck {
+impl RoundProver for LayerSumcheck<'_> {
     /// The coefficients of `h`.
     fn round(&mut self, claim: Fr) -> Vec<Fr> {
         if self.late.is_some() {
@@ -261,9 +328,11 @@ impl RoundProver for LayerSumcheck {
             return;
         }
         self.bits -= 1;
+        self.bind_head(r);
+        let (form, lambda, first) = (self.form, self.lambda, &self.challenges[..]);
         let collect = self.point.len() <= LATE_BITS;
         if collect || (self.bits == SMALL_BITS && self.point.len() > self.bits) {
-            self.chunks.par_iter_mut().for_each(|c| c.bind(r));
+            self.chunks.par_iter_mut().for_each(|c| c.bind(r, form, &lambda, first));
             if collect {
                 return self.collect();
             }
@@ -273,10 +342,10 @@ impl RoundProver for LayerSumcheck {
         }
         let eq = self.bits.checked_sub(1).map(|l| &self.eq_node[l]);
         let ends = self.chunks.par_iter_mut().zip(&self.eq_chunk).map(|(c, e)| {
-            c.bind(r);
+            c.bind(r, form, &lambda, first);
             eq.map_or([Fr::ZERO; 2], |eq| c.ends(eq).map(|x| x * e))
         });
-        self.ends = ends.reduce(|| [Fr::ZERO; 2], add);
+        self.ends = add(ends.reduce(|| [Fr::ZERO; 2], add), self.head_ends());
         self.ends[0] += self.past;
     }
 
@@ -290,3 +359,6 @@ impl RoundProver for LayerSumcheck {
         self.point.truncate(self.point.len() - challenges.len());
     }
 }
+
+#[cfg(test)]
+mod tests;

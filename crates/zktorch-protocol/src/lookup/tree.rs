@@ -1,10 +1,11 @@
 //! The prover's tree of fractions.
 
+use super::gkr::LATE_BITS;
 use super::prover::{CHUNK_BITS, Leaves, LookupProver};
 use super::round::{Chunk, Form, LayerSumcheck};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
-use zktorch_algebra::{Fr, table};
+use zktorch_algebra::{Fr, table, units::HEAD};
 
 /// Most chunks that a thread takes at a time: those of many small blocks, or of table rows, cost more than others.
 const UNEVEN: usize = 4;
@@ -21,11 +22,15 @@ impl LookupProver<'_> {
             .into_par_iter()
             .with_max_len(UNEVEN)
             .map(|c| {
-                let mut layers = vec![leaves.sums(c << chunk, 1 << chunk)];
-                for _ in 1..chunk {
+                let lowest = match leaves.units(c << chunk, 1 << chunk).filter(|_| dropped == 1) {
+                    Some(units) => Fractions::of(units.quads()),
+                    None if dropped == 1 => leaves.sums(c << chunk, 1 << chunk).sums(),
+                    None => leaves.sums(c << chunk, 1 << chunk),
+                };
+                let mut layers = vec![lowest];
+                while layers.len() < chunk - dropped {
                     layers.push(layers[layers.len() - 1].sums());
                 }
-                layers.drain(..dropped);
                 layers
             })
             .collect();
@@ -51,6 +56,9 @@ impl LookupProver<'_> {
 impl Leaves<'_> {
     /// The layer above some leaves, as [`Leaves::chunk`] gives them.
     fn sums(&self, first: usize, len: usize) -> Fractions {
+        if let Some(units) = self.units(first, len) {
+            return Fractions::of(units.pairs());
+        }
         let (q, p) = self.chunk(first, len);
         if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }
     }
@@ -64,16 +72,18 @@ struct Fractions {
 }
 
 impl Fractions {
+    fn of((p, q): (Vec<Fr>, Vec<Fr>)) -> Fractions {
+        Fractions { p, q }
+    }
+
     /// `1/q_0 + 1/q_1` for each pair.
     fn units(q: &[Fr]) -> Fractions {
-        let (p, q) = table::unit_fraction_sums(q);
-        Fractions { p, q }
+        Fractions::of(table::unit_fraction_sums(q))
     }
 
     /// `p_0/q_0 + p_1/q_1` for each pair; a missing sibling is 0/1.
     fn sums(&self) -> Fractions {
-        let (p, q) = table::fraction_sums(&self.p, &self.q);
-        Fractions { p, q }
+        Fractions::of(table::fraction_sums(&self.p, &self.q))
     }
 }
 
@@ -84,7 +94,7 @@ pub(super) struct Tree<'a> {
     layers: Vec<Option<Vec<Fractions>>>,
 }
 
-impl Tree<'_> {
+impl<'a> Tree<'a> {
     /// All `2^k` nodes of layer `k`, once; the layers above are dropped.
     pub fn take_layer(&mut self, k: usize) -> (Vec<Fr>, Vec<Fr>) {
         let runs = self.layers[k].take().expect("a layer is taken once");
@@ -100,27 +110,34 @@ impl Tree<'_> {
     }
 
     /// The sumcheck that leads from layer `k` at `point` to its children.
-    pub fn layer_sumcheck(&mut self, k: usize, point: &[Fr], lambda: Fr) -> LayerSumcheck {
+    pub fn layer_sumcheck(&mut self, k: usize, point: &[Fr], lambda: Fr) -> LayerSumcheck<'a> {
         let size = 1usize << CHUNK_BITS.min(k + 1);
+        let late = k < LATE_BITS + HEAD;
         if k + 1 == self.layers.len() {
             self.leaves.combine(lambda);
             let chunks = (0..self.leaves.used().div_ceil(size)).into_par_iter().with_max_len(UNEVEN).map(|c| {
+                if let Some(units) = self.leaves.units(c * size, size).filter(|_| !late) {
+                    return Chunk { unbound: Some(units), ..Chunk::default() };
+                }
                 let (a, mut b) = self.leaves.chunk(c * size, size);
                 for p in b.iter_mut().skip(1).step_by(2) {
                     p.neg_in_place();
                 }
-                Chunk { a, b }
+                Chunk { a, b, unbound: None }
             });
-            return LayerSumcheck::new(Form::Leaves, chunks.collect(), point, lambda);
+            return LayerSumcheck::new(Form::Leaves, chunks.collect(), size, point, lambda);
         }
         let empty = Form::Fractions.empty(lambda);
         let Some(runs) = self.layers[k + 1].take() else {
             // The layer that was not kept.
             let chunks = (0..self.leaves.used().div_ceil(2 * size)).into_par_iter().with_max_len(UNEVEN).map(|c| {
+                if let Some(units) = self.leaves.units(2 * c * size, 2 * size).filter(|_| !late) {
+                    return Chunk { unbound: Some(units), ..Chunk::default() };
+                }
                 let Fractions { p, q } = self.leaves.sums(2 * c * size, 2 * size);
                 Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
             });
-            return LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda);
+            return LayerSumcheck::new(Form::Fractions, chunks.collect(), size, point, lambda);
         };
         // Either several runs make a chunk, or one run makes several.
         let per_chunk = size.checked_div(runs[0].q.len()).unwrap_or(1).max(1);
@@ -130,14 +147,14 @@ impl Tree<'_> {
             runs.chunks(per_chunk).map(|runs| runs.iter().map(|r| (&r.p[..], &r.q[..])).collect()).collect()
         };
         let chunks = parts.into_par_iter().map(|parts| Chunk::of_fractions(&parts, lambda, size, empty));
-        LayerSumcheck::new(Form::Fractions, chunks.collect(), point, lambda)
+        LayerSumcheck::new(Form::Fractions, chunks.collect(), size, point, lambda)
     }
 }
 
-impl Chunk {
+impl Chunk<'_> {
     /// From the children in order, in runs of one length; only the last run may be shorter.
-    fn of_fractions(parts: &[(&[Fr], &[Fr])], lambda: Fr, size: usize, empty: [[Fr; 2]; 2]) -> Chunk {
-        let mut chunk = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size) };
+    fn of_fractions(parts: &[(&[Fr], &[Fr])], lambda: Fr, size: usize, empty: [[Fr; 2]; 2]) -> Self {
+        let mut chunk = Chunk { a: Vec::with_capacity(size), b: Vec::with_capacity(size), unbound: None };
         if parts.first().is_some_and(|(p, _)| p.len() % 2 == 1) {
             // Runs of a single node: siblings lie in neighbouring runs.
             let (p, q): (Vec<&[Fr]>, Vec<&[Fr]>) = parts.iter().copied().unzip();
