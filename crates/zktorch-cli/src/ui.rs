@@ -185,6 +185,16 @@ pub fn count(n: usize) -> String {
     text
 }
 
+/// `1 leaf`, `12,345 leaves`.
+pub fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+/// `1 inference`, `64 inferences`.
+pub fn inferences(n: usize) -> String {
+    counted(n, "inference", "inferences")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +203,7 @@ mod tests {
     fn numbers_are_readable() {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");
+        assert_eq!((inferences(1), counted(2_000, "leaf", "leaves")), ("1 inference".to_owned(), "2,000 leaves".to_owned()));
         assert_eq!(bytes(1_500), "1.5 kB");
         assert_eq!(seconds(0.0123), "12.3 ms");
     }

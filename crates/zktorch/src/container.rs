@@ -80,6 +80,14 @@ impl Kind {
         }
     }
 
+    /// Permissions of a new file: secrets are for their owner, to everything else the umask applies as to any file that a program creates.
+    fn mode(self) -> u32 {
+        match self {
+            Kind::Model | Kind::ProvingKey | Kind::Accumulator | Kind::Witness | Kind::TaskResult => OWN,
+            Kind::VerifyingKey | Kind::Proof | Kind::Srs | Kind::RangeProof => SHARED,
+        }
+    }
+
     /// Name with its article, as messages use it.
     pub fn described(self) -> &'static str {
         match self {
@@ -130,13 +138,14 @@ pub fn seal(kind: Kind, payload: &[u8]) -> Vec<u8> {
 
 /// A file of `kind` whose payload lies in several places and is too large to be copied together.
 pub(crate) struct Parts<'a> {
+    kind: Kind,
     header: [u8; HEADER],
     payload: Vec<std::borrow::Cow<'a, [u8]>>,
 }
 
 impl<'a> Parts<'a> {
     pub(crate) fn new(kind: Kind, payload: Vec<std::borrow::Cow<'a, [u8]>>) -> Parts<'a> {
-        Parts { header: header(kind, payload.iter().map(|p| p.len()).sum()), payload }
+        Parts { kind, header: header(kind, payload.iter().map(|p| p.len()).sum()), payload }
     }
 
     /// The digest at the file's end. Cost: one pass over the payload, on all threads.
@@ -152,7 +161,7 @@ impl<'a> Parts<'a> {
     /// Writes the file as [`write_atomic`] does; returns its length.
     pub(crate) fn write(&self, path: &Path, digest: &[u8; DIGEST]) -> Result<u64, FileError> {
         let pieces = std::iter::once(&self.header[..]).chain(self.payload.iter().map(|p| &p[..])).chain([&digest[..]]);
-        stage_pieces(path, pieces.clone(), SHARED)?.commit()?;
+        stage_pieces(path, pieces.clone(), self.kind.mode())?.commit()?;
         Ok(pieces.map(|p| p.len() as u64).sum())
     }
 }
@@ -283,7 +292,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// [`FileError::Write`]; nothing is left behind then.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    stage(path, bytes)?.commit()
+    stage_pieces(path, [bytes].into_iter(), SHARED)?.commit()
 }
 
 /// Like [`write_atomic`], for secrets: only the owner may read the file.
@@ -291,7 +300,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Write`].
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    stage_pieces(path, [bytes].into_iter(), 0o600)?.commit()
+    stage_pieces(path, [bytes].into_iter(), OWN)?.commit()
 }
 
 /// A file that is complete on disk but not yet visible under its name.
@@ -312,15 +321,18 @@ impl Staged {
     }
 }
 
-/// Writes a temporary file beside `path`; several files that belong together are staged first and then committed.
+/// Writes a file of `kind` to a temporary one beside `path`, which only its owner can read if the kind is secret; several files that belong together are
+/// staged first and then committed.
 ///
 /// # Errors
 /// [`FileError::Write`]; nothing is left behind then.
-pub fn stage(path: &Path, bytes: &[u8]) -> Result<Staged, FileError> {
-    stage_pieces(path, [bytes].into_iter(), SHARED)
+pub fn stage(kind: Kind, path: &Path, bytes: &[u8]) -> Result<Staged, FileError> {
+    stage_pieces(path, [bytes].into_iter(), kind.mode())
 }
 
-/// Permissions of files that are no secrets: the umask applies, as to any file that a program creates.
+/// Permissions of secrets.
+const OWN: u32 = 0o600;
+/// Permissions of other files, less the umask.
 const SHARED: u32 = 0o666;
 
 /// A staged file that has its permissions from the first byte on.
@@ -328,7 +340,8 @@ fn stage_pieces<'a>(path: &Path, pieces: impl Iterator<Item = &'a [u8]>, mode: u
     let fail = |source| FileError::Write { file: path.to_path_buf(), source };
     let mut temporary = temporary_beside(path, mode).map_err(fail)?;
     for piece in pieces {
-        temporary.write_all(piece).map_err(fail)?;
+        // By way of the file itself: errors would name the temporary one otherwise.
+        temporary.as_file_mut().write_all(piece).map_err(fail)?;
     }
     temporary.as_file().sync_all().map_err(fail)?;
     Ok(Staged { temporary, path: path.to_path_buf() })
@@ -351,6 +364,7 @@ fn temporary_beside(path: &Path, mode: u32) -> std::io::Result<tempfile::NamedTe
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
+    std::fs::metadata(folder)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".zktorch-").suffix(".part");
     #[cfg(unix)]
@@ -360,7 +374,8 @@ fn temporary_beside(path: &Path, mode: u32) -> std::io::Result<tempfile::NamedTe
     }
     #[cfg(not(unix))]
     let _ = mode;
-    builder.tempfile_in(folder)
+    // The reason without the temporary file's name.
+    builder.tempfile_in(folder).map_err(|e| std::io::Error::from(e.kind()))
 }
 
 #[cfg(test)]
@@ -427,7 +442,7 @@ mod tests {
     fn an_uncommitted_file_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        drop(stage(&target, b"abc").unwrap());
+        drop(stage(Kind::Proof, &target, b"abc").unwrap());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         write_atomic(&target, b"abc").unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"abc");

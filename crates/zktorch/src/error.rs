@@ -3,7 +3,7 @@
 use crate::container::Kind;
 use crate::jobdir::JobError;
 use crate::metric::MetricError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zktorch_float::EvalError;
 use zktorch_graph::{CompileError, RunError};
 use zktorch_onnx::ImportError;
@@ -152,6 +152,20 @@ impl FileError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
+    /// It cannot be read.
+    #[error("cannot read {file}: {source}", file = file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of outputs in a format that we do not write.
+    #[error("{file}: an output file ends in .npz or .json", file = file.display())]
+    Extension {
+        /// The file.
+        file: PathBuf,
+    },
     /// Not one of the formats that we read.
     #[error("{file}: {reason}", file = file.display())]
     Format {
@@ -188,7 +202,8 @@ impl InputError {
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Format { .. } => "E0701",
+            Self::Read { .. } => "E0601",
+            Self::Format { .. } | Self::Extension { .. } => "E0701",
             Self::Mismatch { .. } => "E0702",
             Self::NotFinite { .. } => "E0703",
         }
@@ -197,6 +212,11 @@ impl InputError {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::IsADirectory => {
+                "--inputs takes a folder; elsewhere, name one of its files".to_owned()
+            }
+            Self::Read { .. } => "check the path and its permissions".to_owned(),
+            Self::Extension { .. } => "the ending of its name says how the outputs are written: choose one of these".to_owned(),
             Self::Format { .. } => {
                 "inputs are .npz, .npy, or JSON {\"input_data\": [[1.0, 2.0], …]} with one flat list per input, in graph order".to_owned()
             }
@@ -217,7 +237,7 @@ pub enum Error {
     #[error(transparent)]
     Input(#[from] InputError),
     /// An ONNX model that cannot be imported.
-    #[error("{file}: {source}", file = file.display())]
+    #[error("{}", imported(file, source))]
     Import {
         /// The model.
         file: PathBuf,
@@ -263,7 +283,7 @@ pub enum Error {
     #[error(transparent)]
     Job(#[from] JobError),
     /// A proof that would take more memory than it may.
-    #[error("the proof needs about {} MiB of memory, even in {segments} segments; {} MiB are allowed", needed >> 20, memory >> 20)]
+    #[error("the proof needs about {:.1} MiB of memory, even in {segments} segments; {:.1} MiB are allowed", mebibytes(*needed), mebibytes(*memory))]
     Memory {
         /// Estimated bytes.
         needed: u64,
@@ -397,6 +417,18 @@ impl Error {
         };
         Some(text.to_owned())
     }
+}
+
+/// Which file, and why; the file is said once.
+fn imported(file: &Path, source: &ImportError) -> String {
+    match source {
+        ImportError::Io { path, .. } if path == file => source.to_string(),
+        _ => format!("{}: {source}", file.display()),
+    }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// Whether a run failed because some value is larger than calibration foresaw.

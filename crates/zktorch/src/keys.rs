@@ -272,13 +272,13 @@ pub fn setup(model: &Model, srs: &ReferenceString) -> Result<(ProvingKey, Verify
     Ok((ProvingKey { key, verifying: verifying.clone(), model: model.digest() }, verifying))
 }
 
-/// Writes both keys, or neither.
+/// Writes both keys, or neither; only its owner can read the proving key.
 ///
 /// # Errors
 /// [`FileError::Write`].
 pub fn write_keys(pk: (&ProvingKey, &Path), vk: (&VerifyingKey, &Path)) -> Result<(u64, u64), Error> {
     let (pk_bytes, vk_bytes) = (pk.0.to_file()?, vk.0.to_file());
-    let staged = [container::stage(pk.1, &pk_bytes)?, container::stage(vk.1, &vk_bytes)?];
+    let staged = [container::stage(Kind::ProvingKey, pk.1, &pk_bytes)?, container::stage(Kind::VerifyingKey, vk.1, &vk_bytes)?];
     for file in staged {
         file.commit()?;
     }

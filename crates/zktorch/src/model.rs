@@ -122,7 +122,7 @@ impl Model {
         Ok(Model::decode(&payload, digest).map_err(invalid)?)
     }
 
-    /// Writes a `.zkt` file and returns its length.
+    /// Writes a `.zkt` file that only its owner can read, and returns its length.
     ///
     /// # Errors
     /// [`FileError::Write`].
@@ -199,17 +199,18 @@ pub(crate) fn read_many_of(path: &Path, specs: &[TensorSpec]) -> Result<Vec<Vec<
     if !path.is_dir() {
         return tensors::bind_samples(path, specs, tensors::read_entries(path)?, usize::MAX);
     }
-    let unreadable = |reason: String| InputError::Format { file: path.to_path_buf(), reason };
+    let unreadable = |source| InputError::Read { file: path.to_path_buf(), source };
     let mut files: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|e| unreadable(format!("cannot be read: {e}")))? {
-        let file = entry.map_err(|e| unreadable(format!("cannot be read: {e}")))?.path();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
         if file.extension().is_some_and(|e| ["npz", "npy", "json"].iter().any(|k| e.eq_ignore_ascii_case(k))) {
             files.push(file);
         }
     }
     files.sort();
     if files.is_empty() {
-        return Err(unreadable("the folder has no .npz, .npy or .json file".to_owned()));
+        let reason = "the folder has no .npz, .npy or .json file".to_owned();
+        return Err(InputError::Format { file: path.to_path_buf(), reason });
     }
     files.iter().map(|file| tensors::bind(file, specs, tensors::read_entries(file)?)).collect()
 }

@@ -25,6 +25,9 @@ pub fn decode(bytes: &[u8]) -> Result<(Vec<usize>, Numbers), String> {
     let big = descr.starts_with('>');
     let code = descr.trim_start_matches(['<', '>', '|', '=']);
     let width: usize = code.get(1..).and_then(|w| w.parse().ok()).unwrap_or(0);
+    if !["f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "b1"].contains(&code) {
+        return Err(format!("element type {descr} is not read; convert it to float32, float64, bool or an integer of at most 64 bits"));
+    }
     let want = shape.iter().try_fold(width, |n, &d| n.checked_mul(d));
     if want != Some(data.len()) {
         return Err(format!("shape {shape:?} of {descr} does not fit {} bytes of data", data.len()));
@@ -49,10 +52,7 @@ pub fn decode(bytes: &[u8]) -> Result<(Vec<usize>, Numbers), String> {
         "u2" => Numbers::Int(elements!(u16).map(i64::from).collect()),
         "u4" => Numbers::Int(elements!(u32).map(i64::from).collect()),
         "b1" if data.iter().all(|&x| x <= 1) => Numbers::Bool(data.iter().map(|&x| x == 1).collect()),
-        "b1" => return Err("a truth value is neither 0 nor 1".to_owned()),
-        _ => {
-            return Err(format!("element type {descr} is not read; convert it to float32, float64, bool or an integer of at most 64 bits"));
-        }
+        _ => return Err("a truth value is neither 0 nor 1".to_owned()),
     };
     let numbers = match numbers {
         _ if !fortran => numbers,

@@ -86,9 +86,9 @@ const MAX_ENTRY: u64 = 4 << 30;
 /// Reads all tensors of `path`; the format follows the contents.
 ///
 /// # Errors
-/// [`InputError::Format`] for anything that is not one of the formats, or that has an element type we do not read.
+/// [`InputError::Read`], or [`InputError::Format`] for anything that is not one of the formats, or that has an element type we do not read.
 pub fn read_entries(path: &Path) -> Result<Vec<Entry>, InputError> {
-    let bytes = std::fs::read(path).map_err(|e| format_error(path, format!("cannot be read: {e}")))?;
+    let bytes = std::fs::read(path).map_err(|source| InputError::Read { file: path.to_path_buf(), source })?;
     parse_entries(path, &bytes)
 }
 
@@ -350,7 +350,7 @@ fn finite(path: &Path, spec: &TensorSpec, values: Vec<f64>) -> Result<Vec<f32>, 
 /// The bytes of a file of named tensors: JSON `{"output_data": {name: flat list}}` if `path` ends in `.json`, `.npz` otherwise.
 ///
 /// # Errors
-/// [`InputError::Format`] for another extension.
+/// [`InputError::Extension`] for another ending.
 pub fn encode_named(path: &Path, tensors: &[(&str, &Tensor)]) -> Result<Vec<u8>, InputError> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("json") => {
@@ -358,7 +358,7 @@ pub fn encode_named(path: &Path, tensors: &[(&str, &Tensor)]) -> Result<Vec<u8>,
             Ok(serde_json::json!({ "output_data": data }).to_string().into_bytes())
         }
         Some("npz") => encode_npz(tensors).map_err(|e| format_error(path, format!("cannot be made: {e}"))),
-        _ => Err(format_error(path, "an output file ends in .npz or .json")),
+        _ => Err(InputError::Extension { file: path.to_path_buf() }),
     }
 }
 

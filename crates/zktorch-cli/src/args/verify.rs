@@ -22,7 +22,7 @@ pub struct Verify {
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// A compiled model, key, proof or reference string.
+    /// A compiled model, key, proof, accumulator, reference string, range proof, or result of a task.
     pub file: PathBuf,
     /// Verifying key of a proof: also show what makes up the proof, in bytes. A verifying key itself shows this of a proof of one inference.
     #[arg(long, value_name = "VK")]

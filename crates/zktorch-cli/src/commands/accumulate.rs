@@ -1,15 +1,14 @@
+use super::check_outputs;
 use crate::args;
-use crate::ui::{Ui, bytes, seconds};
+use crate::ui::{self, Ui, bytes, counted, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;
 use std::time::Instant;
-use zktorch::{Accumulated, ProvingKey, container, fold_as};
+use zktorch::{Accumulated, ProvingKey, fold_as};
 
 /// `zktorch accumulate`.
 pub fn accumulate(args: &args::Accumulate, ui: &Ui) -> Result<Outcome, Failure> {
-    for output in args.output.iter().chain(&args.keep) {
-        container::check_writable(output)?;
-    }
+    check_outputs(&[("--output", args.output.as_deref()), ("--keep", args.keep.as_deref())])?;
     ui.phase("reading the key");
     let key = ProvingKey::read(&args.pk)?;
     let began = Instant::now();
@@ -44,7 +43,7 @@ pub fn accumulate(args: &args::Accumulate, ui: &Ui) -> Result<Outcome, Failure> 
         "accumulator_bytes": kept,
         "model_id": key.model_id().to_string(),
     }));
-    ui.line(format!("folded {inferences} inferences ({leaves} leaves) in {}", seconds(elapsed)));
+    ui.line(format!("folded {} ({}) in {}", ui::inferences(inferences), counted(leaves, "leaf", "leaves"), seconds(elapsed)));
     for (path, written) in [(&args.output, written), (&args.keep, kept)] {
         if let (Some(path), Some(written)) = (path, written) {
             ui.line(format!("wrote {} ({})", path.display(), bytes(written)));

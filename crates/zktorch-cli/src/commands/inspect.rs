@@ -1,6 +1,6 @@
 use super::{hex, visibility_name};
 use crate::args;
-use crate::ui::{Ui, bytes, count};
+use crate::ui::{Ui, bytes, count, counted, inferences};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use zktorch::{Accumulated, Kind, Model, ModelInfo, Proof, ProvingKey, RangeProof, ReferenceString, VerifyingKey, container};
@@ -30,7 +30,7 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
             let proof = Proof::read(path)?;
             let mut lines = vec![
                 format!("says that it is about model {}", proof.claimed_model()),
-                format!("{} inferences", count(proof.inferences())),
+                inferences(proof.inferences()),
                 format!("{} public numbers, {} of proof", count(proof.public_values()), bytes(proof.proof_len() as u64)),
                 "whether it is valid: zktorch verify PROOF --vk VK".to_owned(),
             ];
@@ -54,7 +54,7 @@ pub fn inspect(args: &args::Inspect, ui: &Ui) -> Result<Outcome, Failure> {
         Kind::Accumulator => {
             let all = Accumulated::read(path)?;
             let lines = vec![
-                format!("{} inferences of model {}, in {} leaves", count(all.inferences()), all.model_id(), count(all.leaves())),
+                format!("{} of model {}, in {}", inferences(all.inferences()), all.model_id(), counted(all.leaves(), "leaf", "leaves")),
                 "secret: it holds hidden values of these inferences".to_owned(),
                 "make a proof of it: zktorch accumulate ACC --pk PK -o PROOF".to_owned(),
             ];

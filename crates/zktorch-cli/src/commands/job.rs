@@ -3,7 +3,7 @@
 use super::prove::{job_options, layouts_json, read_inputs};
 use super::prove_metric::metric_options;
 use crate::args;
-use crate::ui::{Ui, bytes, seconds};
+use crate::ui::{self, Ui, bytes, counted, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;
 use std::collections::HashSet;
@@ -38,7 +38,8 @@ pub fn plan(args: &args::Plan, ui: &Ui) -> Result<Outcome, Failure> {
     let tasks: Vec<String> = job.tasks().iter().map(Task::to_string).collect();
     let dir = job.path().display();
     ui.result(&json!({ "job": dir.to_string(), "inferences": inputs.len(), "batches": layouts_json(job.layouts()), "tasks": tasks }));
-    ui.line(format!("planned {} inferences in {} batches: {} tasks", inputs.len(), job.layouts().count(), tasks.len()));
+    let batches = counted(job.layouts().count(), "batch", "batches");
+    ui.line(format!("planned {} in {batches}: {} tasks", ui::inferences(inputs.len()), tasks.len()));
     ui.line(format!("{dir} holds the weights, the inputs and a secret: keep it as secret as these"));
     ui.line(format!("on every machine: zktorch work {dir} --all; then: zktorch join {dir} -o PROOF"));
     Ok(Outcome::Done)
@@ -135,7 +136,7 @@ pub fn join(args: &args::Join, ui: &Ui) -> Result<Outcome, Failure> {
         "proof_bytes": written,
         "model_id": worker.key().model_id().to_string(),
     }));
-    ui.line(format!("joined {} tasks to a proof of {inferences} inferences in {}", worker.job().tasks().len(), seconds(elapsed)));
+    ui.line(format!("joined {} tasks to a proof of {} in {}", worker.job().tasks().len(), ui::inferences(inferences), seconds(elapsed)));
     ui.line(format!("wrote {} ({})", args.output.display(), bytes(written)));
     Ok(Outcome::Done)
 }

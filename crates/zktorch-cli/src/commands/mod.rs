@@ -19,7 +19,8 @@ use crate::{Failure, Outcome, bench};
 use clap::CommandFactory as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use zktorch::{Fidelity, Tensor, TensorSpec};
+use std::path::Path;
+use zktorch::{Fidelity, Tensor, TensorSpec, container};
 
 /// Runs the command.
 pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
@@ -47,6 +48,24 @@ pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
             Ok(Outcome::Done)
         }
     }
+}
+
+/// Checks that files can be made where flags want them, before anything is computed, and that they are different ones.
+pub fn check_outputs(outputs: &[(&str, Option<&Path>)]) -> Result<(), Failure> {
+    let mut seen: Vec<(&str, &Path)> = Vec::new();
+    for &(flag, path) in outputs {
+        let Some(path) = path else { continue };
+        container::check_writable(path)?;
+        if let Some((other, _)) = seen.iter().find(|(_, p)| *p == path) {
+            return Err(Failure::Usage {
+                code: "E0902",
+                message: format!("{other} and {flag} are the same file, {}", path.display()),
+                help: "each output needs a name of its own".to_owned(),
+            });
+        }
+        seen.push((flag, path));
+    }
+    Ok(())
 }
 
 /// Sizes by name; a name given twice keeps its last value.

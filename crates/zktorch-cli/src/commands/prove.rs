@@ -1,7 +1,7 @@
-use super::{phase_text, preview, visibility_name};
+use super::{check_outputs, phase_text, preview, visibility_name};
 use crate::args;
 use crate::process::{available_bytes, peak_rss_bytes};
-use crate::ui::{Ui, bytes, seconds};
+use crate::ui::{self, Ui, bytes, counted, seconds};
 use crate::{Failure, Outcome};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -10,9 +10,7 @@ use zktorch::{JobOptions, Layout, Model, Plan, ProvedAll, ProvingKey, Tensor, co
 
 /// `zktorch prove`.
 pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
-    for output in args.output.iter().chain(&args.accumulator) {
-        container::check_writable(output)?;
-    }
+    check_outputs(&[("--output", args.output.as_deref()), ("--accumulator", args.accumulator.as_deref())])?;
     match (&args.inputs.input, &args.output) {
         (Some(input), Some(output))
             if args.accumulator.is_none() && args.split.batch.is_none() && args.split.segments.is_none() && args.split.memory.is_none() =>
@@ -79,6 +77,12 @@ pub fn prove_all(model: &Model, key: &ProvingKey, plan: &Plan, inputs: &[Vec<Ten
     Ok(zktorch::prove_all(model, key, plan, inputs, &|done| bar.set((done.leaves + done.folds) as u64))?)
 }
 
+/// `4 inferences in 1 batch, 3 leaves`.
+pub fn extent(inferences: usize, batches: usize, leaves: usize) -> String {
+    let (batches, leaves) = (counted(batches, "batch", "batches"), counted(leaves, "leaf", "leaves"));
+    format!("{} in {batches}, {leaves},", ui::inferences(inferences))
+}
+
 /// The batches of a plan.
 pub fn layouts_json<'a>(layouts: impl Iterator<Item = &'a Layout>) -> Value {
     layouts.map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect()
@@ -112,15 +116,15 @@ fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     }));
     for (k, outputs) in all.outputs.iter().enumerate().take(MOST_LISTED) {
         for (info, tensor) in key.verifying_key().info().outputs.iter().zip(outputs) {
-            ui.line(format!("{k}: {} output {} {:?} = {}", visibility_name(info.visibility), info.name, info.shape, preview(tensor)));
+            let which = if inputs.len() > 1 { format!("{k}: ") } else { String::new() };
+            ui.line(format!("{which}{} output {} {:?} = {}", visibility_name(info.visibility), info.name, info.shape, preview(tensor)));
         }
     }
     if inputs.len() > MOST_LISTED {
         ui.line(format!("… and {} more", inputs.len() - MOST_LISTED));
     }
     let memory = peak.map(|p| format!(", peak memory {}", bytes(p))).unwrap_or_default();
-    let batches = plan.batches();
-    ui.line(format!("proved {} inferences in {batches} batches, {leaves} leaves, in {}{memory}", inputs.len(), seconds(elapsed)));
+    ui.line(format!("proved {} in {}{memory}", extent(inputs.len(), plan.batches(), leaves), seconds(elapsed)));
     for (path, written) in [(&args.output, proof_bytes), (&args.accumulator, accumulator_bytes)] {
         if let (Some(path), Some(written)) = (path, written) {
             ui.line(format!("wrote {} ({})", path.display(), bytes(written)));

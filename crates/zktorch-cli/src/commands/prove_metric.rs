@@ -1,4 +1,4 @@
-use super::prove::{job_options, layouts_json, prove_all};
+use super::prove::{extent, job_options, layouts_json, prove_all};
 use crate::args;
 use crate::process::{available_bytes, peak_rss_bytes};
 use crate::ui::{Ui, bytes, seconds};
@@ -56,7 +56,7 @@ pub fn prove_metric(args: &args::ProveMetric, ui: &Ui) -> Result<Outcome, Failur
     }));
     ui.line(score_text(score));
     let memory = peak.map(|p| format!(", peak memory {}", bytes(p))).unwrap_or_default();
-    ui.line(format!("proved {} inferences in {batches} batches, {leaves} leaves, in {}{memory}", samples.len(), seconds(elapsed)));
+    ui.line(format!("proved {} in {}{memory}", extent(samples.len(), batches, leaves), seconds(elapsed)));
     if batches > 1 {
         ui.warn(format!("the proof shows the count of each of {batches} batches"));
     }

@@ -1,10 +1,11 @@
+use super::check_outputs;
 use crate::args;
 use crate::ui::{Ui, bytes, seconds};
 use crate::{Failure, Outcome};
 use serde_json::json;
 use std::path::Path;
 use std::time::Instant;
-use zktorch::{Model, RangeProof, ReferenceString, container};
+use zktorch::{Model, RangeProof, ReferenceString};
 
 /// The reference string at `path`, or a development one of at least `size` powers, with a warning.
 pub fn reference_string(path: Option<&Path>, size: usize, ui: &Ui) -> Result<(ReferenceString, bool), Failure> {
@@ -27,18 +28,7 @@ pub fn reference_string(path: Option<&Path>, size: usize, ui: &Ui) -> Result<(Re
 
 /// `zktorch setup`.
 pub fn setup(args: &args::Setup, ui: &Ui) -> Result<Outcome, Failure> {
-    container::check_writable(&args.pk)?;
-    container::check_writable(&args.vk)?;
-    if let Some(path) = &args.prove_ranges {
-        container::check_writable(path)?;
-    }
-    if args.pk == args.vk {
-        return Err(Failure::Usage {
-            code: "E0902",
-            message: format!("--pk and --vk are the same file, {}", args.pk.display()),
-            help: "the proving key is for you, the verifying key for everybody: give two names".to_owned(),
-        });
-    }
+    check_outputs(&[("--pk", Some(&args.pk)), ("--vk", Some(&args.vk)), ("--prove-ranges", args.prove_ranges.as_deref())])?;
     ui.phase("reading the model");
     let model = Model::read(&args.model)?;
     let (srs, development) = reference_string(args.srs.as_deref(), model.required_srs_size()?, ui)?;

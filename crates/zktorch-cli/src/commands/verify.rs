@@ -79,7 +79,9 @@ fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Timed, Reje
     {
         return Ok(Err(Rejection::NotTrusted { expected: trusted.clone(), got: key.model_id().to_string() }));
     }
+    let mut before = vec![("reading", began.elapsed())];
     if let Some(path) = &args.ranges {
+        let began = Instant::now();
         let ranges = match RangeProof::read(path) {
             Ok(ranges) => ranges,
             Err(e) if e.is_defective_content() => return Ok(Err(Rejection::File(e))),
@@ -88,10 +90,9 @@ fn checked(args: &args::Verify, key: &VerifyingKey) -> Result<Result<Timed, Reje
         if let Err(rejection) = ranges.verify(key) {
             return Ok(Err(rejection));
         }
+        before.push(("range proof", began.elapsed()));
     }
-    let before = began.elapsed();
-    Ok(zktorch::verify_timed(key, &proof)
-        .map(|(statements, phases)| (statements, [("reading", before)].into_iter().chain(phases).collect())))
+    Ok(zktorch::verify_timed(key, &proof).map(|(statements, phases)| (statements, before.into_iter().chain(phases).collect())))
 }
 
 /// What is known after verification, in sentences.

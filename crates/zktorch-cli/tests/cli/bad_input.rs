@@ -97,7 +97,8 @@ fn inputs_that_do_not_fit() {
         world.refuses("prove m.zkt --pk m.pk --input bad.json -o out.proof", code, words);
         world.refuses("run m.zkt --input bad.json --output out.npz", code, words);
     }
-    world.refuses("prove m.zkt --pk m.pk --input missing.npz -o out.proof", "E0701", "missing.npz");
+    world.refuses("prove m.zkt --pk m.pk --input missing.npz -o out.proof", "E0601", "missing.npz");
+    world.refuses("prove m.zkt --pk m.pk --input . -o out.proof", "E0601", "--inputs takes a folder");
     world.refuses("compile m.onnx -o out.zkt --calibrate bad.json", "E0701", "empty");
 }
 
@@ -181,6 +182,9 @@ fn outputs_that_cannot_be_written() {
     world.refuses("prove m.zkt --pk m.pk --input input.json -o no/such/folder/proof", "E0602", "cannot write");
     world.refuses("setup m.zkt --pk out.pk --vk no/such/folder/vk", "E0602", "cannot write");
     world.refuses("setup m.zkt --pk out --vk out", "E0902", "same file");
+    world.refuses("setup m.zkt --pk out.pk --vk out.vk --prove-ranges out.vk", "E0902", "--vk and --prove-ranges");
+    world.refuses("prove m.zkt --pk m.pk --input input.json -o out --accumulator out", "E0902", "same file");
+    world.refuses("accumulate a.acc --pk m.pk -o out --keep out", "E0902", "same file");
     world.refuses("run m.zkt --input input.json --output out.txt", "E0701", ".npz or .json");
     world.refuses("srs generate --size-log2 3 -o no/such/folder/s", "E0602", "cannot write");
 }

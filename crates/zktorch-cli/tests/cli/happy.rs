@@ -102,6 +102,20 @@ fn every_file_can_be_inspected() {
 }
 
 #[test]
+fn secrets_are_for_their_owner() {
+    let world = World::with_proof();
+    world.run("prove m.zkt --pk m.pk --input input.json --accumulator a.acc").succeeded();
+    world.write("plain", "");
+    let mode = |name: &str| std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(world.path(name)).unwrap().permissions()) & 0o777;
+    for secret in ["m.zkt", "m.pk", "a.acc"] {
+        assert_eq!(mode(secret), 0o600, "{secret}");
+    }
+    for shown in ["m.vk", "m.proof"] {
+        assert_eq!(mode(shown), mode("plain"), "{shown}");
+    }
+}
+
+#[test]
 fn the_parts_of_a_proof_add_up_to_it() {
     let world = World::with_proof();
     let inspected = world.run("inspect m.proof --vk m.vk --json").succeeded().json();
@@ -363,8 +377,6 @@ fn many_inputs_are_one_proof_and_accumulators_fold_into_another() {
     let verified = world.run("verify all.proof --vk m.vk").succeeded();
     assert!(verified.stdout.contains("5 of 5"), "{}", verified.stdout);
     assert!(world.run("inspect ab.acc").succeeded().stdout.contains("4 inferences"));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(world.path("a.acc")).unwrap().permissions());
-    assert_eq!(mode & 0o777, 0o600);
     // Too little memory is said before anything is proved.
     let refused = world.run("prove m.zkt --pk m.pk --input input.json --memory 1KiB -o x.proof");
     assert_eq!(refused.code, 2);
