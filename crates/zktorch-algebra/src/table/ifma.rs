@@ -244,6 +244,18 @@ kernels! {
         }
     }
 
+    /// See [`super::fractions_to_nodes`].
+    pub(super) fn fractions_to_nodes(ifma, p: &mut [[[Fr; 2]; 8]], q: &mut [[[Fr; 2]; 8]], lambda: &Fr) {
+        let lambda = Packed::splat_raised(ifma, lambda);
+        for (p, q) in p.iter_mut().zip(q) {
+            let [p0, p1] = Packed::load_pairs(ifma, p.each_ref()).map(|w| Packed::from_words(ifma, w));
+            let [q0, q1] = Packed::load_pairs(ifma, q.each_ref()).map(|w| Packed::from_words(ifma, w));
+            let first = p0.add(ifma, lambda.mul(ifma, q0)).canonical(ifma);
+            Packed::store_pairs(first, q1, p);
+            Packed::store_pairs(p1, q0, q);
+        }
+    }
+
     /// See [`super::fraction_nodes`].
     pub(super) fn fraction_nodes(ifma, p: &[[[Fr; 2]; 8]], q: &[[[Fr; 2]; 8]], lambda: &Fr, a: &mut [[[Fr; 2]; 8]], b: &mut [[[Fr; 2]; 8]]) {
         let lambda = Packed::splat_raised(ifma, lambda);

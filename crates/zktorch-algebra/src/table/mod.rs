@@ -336,5 +336,24 @@ pub fn fraction_nodes(p: &[Fr], q: &[Fr], lambda: &Fr, a: &mut Vec<Fr>, b: &mut 
     }
 }
 
+/// [`fraction_nodes`] in place: of each pair, `p_0, p_1` become `p_0 + λ q_0, q_1`, and `q_0, q_1` become `p_1, q_0`. A last fraction without a
+/// sibling stays.
+///
+/// # Panics
+/// If there are not as many numerators as denominators.
+pub fn fractions_to_nodes(p: &mut [Fr], q: &mut [Fr], lambda: &Fr) {
+    assert_eq!(p.len(), q.len(), "fractions");
+    let (mut p, mut q) = (p.as_chunks_mut::<2>().0, q.as_chunks_mut::<2>().0);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::ifma::Ifma::get() {
+        let done = whole::<8>(p.len());
+        ifma::fractions_to_nodes(ifma, p.as_chunks_mut().0, q.as_chunks_mut().0, lambda);
+        (p, q) = (&mut p[done..], &mut q[done..]);
+    }
+    for (p, q) in p.iter_mut().zip(q) {
+        (*p, *q) = ([limbs::add(&p[0], &(*lambda * q[0])), q[1]], [p[1], q[0]]);
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -156,6 +156,14 @@ fn fractions_equal_their_definitions() {
             (a, b)
         });
         assert_eq!((up.len(), uq.len(), a.len(), b.len()), (n.div_ceil(2), n.div_ceil(2), n.div_ceil(2) * 2 + 1, n.div_ceil(2) * 2 + 3));
+        let (in_a, in_b) = both(|| {
+            let (mut p, mut q) = (p.clone(), q.clone());
+            fractions_to_nodes(&mut p, &mut q, &lambda);
+            (p, q)
+        });
+        let whole = n / 2 * 2;
+        assert_eq!((&in_a[..whole], &in_b[..whole]), (&a[1..1 + whole], &b[3..3 + whole]));
+        assert_eq!((&in_a[whole..], &in_b[whole..]), (&p[whole..], &q[whole..]));
         for i in 0..n.div_ceil(2) {
             let (p0, q0) = (p[2 * i], q[2 * i]);
             let (p1, q1) = (of(&p, 2 * i + 1, Fr::ZERO), of(&q, 2 * i + 1, Fr::ONE));

@@ -96,14 +96,21 @@ pub(super) struct LayerSumcheck<'a> {
 }
 
 impl<'a> LayerSumcheck<'a> {
-    /// For the claim at `point` (most significant variable first). All chunks have `size` entries, a power of two and at least two.
-    pub fn new(form: Form, chunks: Vec<Chunk<'a>>, size: usize, point: &[Fr], lambda: Fr) -> LayerSumcheck<'a> {
+    /// For the claim at `point` (most significant variable first). All chunks have `size` entries, a power of two and at least two. What the first
+    /// round needs of a chunk is computed as soon as it is made, while it is in the cache.
+    pub fn new(
+        form: Form,
+        chunks: impl IndexedParallelIterator<Item = Chunk<'a>>,
+        size: usize,
+        point: &[Fr],
+        lambda: Fr,
+    ) -> LayerSumcheck<'a> {
         let mut inverses: Vec<Fr> = point.iter().copied().chain([lambda]).collect();
         batch_inverse(&mut inverses);
         let lambda_inverse = inverses.pop().unwrap_or_default();
         let bits = (size / 2).trailing_zeros() as usize;
         let mut state = LayerSumcheck {
-            chunks,
+            chunks: Vec::new(),
             head: Vec::new(),
             challenges: Vec::new(),
             bits,
@@ -119,11 +126,19 @@ impl<'a> LayerSumcheck<'a> {
             late: None,
         };
         if state.point.len() <= LATE_BITS {
+            state.chunks = chunks.collect();
             state.collect();
         } else {
-            state.prepare_eq();
+            state.prepare_eq(chunks.len());
+            let eq = &state.eq_node[state.bits - 1];
+            let ends = chunks.zip(&state.eq_chunk).map(|(c, e)| {
+                let ends = c.ends(eq).map(|x| x * e);
+                (c, ends)
+            });
+            let (chunks, ends): (Vec<_>, Vec<_>) = ends.unzip();
+            state.chunks = chunks;
             state.prepare_head();
-            state.find_ends();
+            state.set_ends(ends.into_iter().fold([Fr::ZERO; 2], add));
         }
         state
     }
@@ -150,11 +165,11 @@ impl<'a> LayerSumcheck<'a> {
         }
     }
 
-    /// The `eq` tables for the current chunks.
-    fn prepare_eq(&mut self) {
+    /// The `eq` tables for so many chunks.
+    fn prepare_eq(&mut self, chunks: usize) {
         let (high, low) = self.point.split_at(self.point.len() - self.bits);
         self.eq_chunk = mle::eq_table(high);
-        self.eq_chunk.truncate(self.chunks.len());
+        self.eq_chunk.truncate(chunks);
         let [a, b] = self.form.empty(self.lambda);
         self.past = (Fr::ONE - self.eq_chunk.iter().sum::<Fr>()) * (a[0] * a[1] + b[0] * b[1]);
         self.eq_node = vec![vec![Fr::ONE]];
@@ -230,7 +245,7 @@ impl<'a> LayerSumcheck<'a> {
             })
             .collect();
         self.bits = bits;
-        self.prepare_eq();
+        self.prepare_eq(self.chunks.len());
     }
 
     /// Computes `ends` for the current round, if one is left.
@@ -238,9 +253,15 @@ impl<'a> LayerSumcheck<'a> {
         if self.bits > 0 {
             let eq = &self.eq_node[self.bits - 1];
             let ends = self.chunks.par_iter().zip(&self.eq_chunk).map(|(c, e)| c.ends(eq).map(|x| x * e));
-            self.ends = add(ends.reduce(|| [Fr::ZERO; 2], add), self.head_ends());
-            self.ends[0] += self.past;
+            let ends = ends.reduce(|| [Fr::ZERO; 2], add);
+            self.set_ends(ends);
         }
+    }
+
+    /// Sets `ends`, given what tables contribute.
+    fn set_ends(&mut self, tables: [Fr; 2]) {
+        self.ends = add(tables, self.head_ends());
+        self.ends[0] += self.past;
     }
 
     /// `p_0, p_1, q_0, q_1` of each of the `2^bits` nodes that are left.
@@ -345,8 +366,8 @@ impl RoundProver for LayerSumcheck<'_> {
             c.bind(r, form, &lambda, first);
             eq.map_or([Fr::ZERO; 2], |eq| c.ends(eq).map(|x| x * e))
         });
-        self.ends = add(ends.reduce(|| [Fr::ZERO; 2], add), self.head_ends());
-        self.ends[0] += self.past;
+        let ends = ends.reduce(|| [Fr::ZERO; 2], add);
+        self.set_ends(ends);
     }
 
     fn bind_all(&mut self, challenges: &[Fr]) {

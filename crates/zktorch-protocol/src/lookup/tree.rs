@@ -10,6 +10,9 @@ use zktorch_algebra::{Fr, table, units::HEAD};
 /// Most chunks that a thread takes at a time: those of many small blocks, or of table rows, cost more than others.
 const UNEVEN: usize = 4;
 
+/// Shortest runs of fractions that make a chunk each: shorter ones are joined.
+const RUN: usize = 1 << 7;
+
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
     ///
@@ -125,7 +128,7 @@ impl<'a> Tree<'a> {
                 }
                 Chunk { a, b, unbound: None }
             });
-            return LayerSumcheck::new(Form::Leaves, chunks.collect(), size, point, lambda);
+            return LayerSumcheck::new(Form::Leaves, chunks, size, point, lambda);
         }
         let empty = Form::Fractions.empty(lambda);
         let Some(runs) = self.layers[k + 1].take() else {
@@ -137,8 +140,17 @@ impl<'a> Tree<'a> {
                 let Fractions { p, q } = self.leaves.sums(2 * c * size, 2 * size);
                 Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
             });
-            return LayerSumcheck::new(Form::Fractions, chunks.collect(), size, point, lambda);
+            return LayerSumcheck::new(Form::Fractions, chunks, size, point, lambda);
         };
+        let len = runs[0].q.len();
+        if runs.len() > 1 && len >= RUN {
+            // A run becomes a chunk where it is.
+            let chunks = runs.into_par_iter().map(|Fractions { mut p, mut q }| {
+                table::fractions_to_nodes(&mut p, &mut q, &lambda);
+                Chunk { a: p, b: q, unbound: None }
+            });
+            return LayerSumcheck::new(Form::Fractions, chunks, len, point, lambda);
+        }
         // Either several runs make a chunk, or one run makes several.
         let per_chunk = size.checked_div(runs[0].q.len()).unwrap_or(1).max(1);
         let parts: Vec<Vec<(&[Fr], &[Fr])>> = if let [run] = &runs[..] {
@@ -147,7 +159,7 @@ impl<'a> Tree<'a> {
             runs.chunks(per_chunk).map(|runs| runs.iter().map(|r| (&r.p[..], &r.q[..])).collect()).collect()
         };
         let chunks = parts.into_par_iter().map(|parts| Chunk::of_fractions(&parts, lambda, size, empty));
-        LayerSumcheck::new(Form::Fractions, chunks.collect(), size, point, lambda)
+        LayerSumcheck::new(Form::Fractions, chunks, size, point, lambda)
     }
 }
 

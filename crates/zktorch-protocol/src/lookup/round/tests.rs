@@ -39,7 +39,7 @@ fn compare(form: Form) {
     let lazy = |i| Chunk { unbound: units(i), ..Chunk::default() };
     let point = scalars("point", LATE_BITS + HEAD);
     let mut states = [vec![lazy(0), other(), lazy(1), lazy(2)], vec![table(0), other(), table(1), table(2)]]
-        .map(|chunks| LayerSumcheck::new(form, chunks, SIZE, &point, lambda));
+        .map(|chunks| LayerSumcheck::new(form, chunks.into_par_iter(), SIZE, &point, lambda));
     for r in scalars("round", LATE_BITS + HEAD) {
         let claim = hash_to_fr(b"claim");
         let [a, b] = states.each_mut().map(|s| s.round(claim));
