@@ -12,6 +12,7 @@ use zktorch_algebra::{
     ifma, mle,
     msm::{FixedBaseTable, commit_rows, msm, msm_small},
     small, table,
+    units::Units,
 };
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -105,7 +106,29 @@ fn passes(scalars: &[Fr], cells: &[i64]) {
     run("fraction_sums", &mut |_| {
         black_box(table::fraction_sums(a, b));
     });
-    run("fraction_nodes", &mut |_| table::fraction_nodes(a, b, &c[0], &mut Vec::with_capacity(n), &mut Vec::with_capacity(n)));
+    let mut q = b.to_vec();
+    run("fractions_to_nodes", &mut |out| table::fractions_to_nodes(out, &mut q, &c[0]));
+    let integers: Vec<u32> = cells[..n].iter().map(|v| u32::from(*v as u16)).collect();
+    if let Some(units) = Units::new(&integers, c[0]) {
+        run("units, pairs", &mut |_| {
+            black_box(units.pairs());
+        });
+        run("units, quads", &mut |_| {
+            black_box(units.quads());
+        });
+        run("units, products", &mut |_| {
+            black_box(units.products(&c[1], &a[..n / 16]));
+        });
+        run("units, bind", &mut |_| {
+            black_box(units.bind(&c[1], &[c[2], c[3], c[4]]));
+        });
+        run("units, pair_products", &mut |_| {
+            black_box(units.pair_products(&c[1], &a[..n / 32]));
+        });
+        run("units, pair_bind", &mut |_| {
+            black_box(units.pair_bind(&c[1], &[c[2], c[3], c[4]]));
+        });
+    }
     run("dot_small, i16", &mut |_| {
         black_box(small::dot_small(&cells[..n], a));
     });

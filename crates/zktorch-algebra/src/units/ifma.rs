@@ -133,7 +133,7 @@ pub(super) fn pair_products(ifma: Ifma, x: &[[u32; DOUBLE_GROUP]], eq: &[[Fr; 8]
     let shift = fr_from_i64(1 << 52);
     let bias = weight * Fr::from(BIAS);
     let (corners, slopes) = totals.split_at(AT_CORNER * CORNERS);
-    let mut sums = PairSums { corners: [[Fr::ZERO; 4]; CORNERS], slopes: [[Fr::ZERO; 3]; GRID] };
+    let mut sums = PairSums::default();
     for (out, sums) in sums.corners.iter_mut().zip(corners.as_chunks::<AT_CORNER>().0) {
         let [e1, e2, e3, low, high] = sums.map(|sum| sum * shift);
         *out = [e1, e2, e3, low + high * fr_from_i64(1 << 32)];

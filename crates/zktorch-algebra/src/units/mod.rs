@@ -88,23 +88,29 @@ impl<'a> Units<'a> {
             (both, sums) = ifma::products(ifma, self.x[..n * GROUP].as_chunks().0, eq[..n].as_chunks().0);
             done = n / 8 * 8;
         }
-        let mut rest = [[SmallAccumulator::new(); 2]; GRID];
-        for (x, e) in self.x.as_chunks::<GROUP>().0.iter().zip(eq).skip(done) {
-            let [first, second] = [0, 1].map(|j| extend(std::array::from_fn(|k| i64::from(x[2 * k + j]))));
-            for ((rest, x), y) in rest.iter_mut().zip(first).zip(second) {
-                rest[0].add(x * y, e);
-                rest[1].add(x + y, e);
+        if done < n {
+            let mut rest = [[SmallAccumulator::new(); 2]; GRID];
+            for (x, e) in self.x.as_chunks::<GROUP>().0[..n].iter().zip(eq).skip(done) {
+                let [first, second] = [0, 1].map(|j| extend(std::array::from_fn(|k| i64::from(x[2 * k + j]))));
+                for ((rest, x), y) in rest.iter_mut().zip(first).zip(second) {
+                    rest[0].add(x * y, e);
+                    rest[1].add(x + y, e);
+                }
+            }
+            for (g, rest) in rest.iter().enumerate() {
+                both[g] += rest[0].value();
+                sums[g] += rest[1].value();
             }
         }
         let weight: Fr = eq[..n].iter().sum();
         let constant = Fr::ONE + *lambda * self.c;
         std::array::from_fn(|g| {
             // (A − λx)(A − λy); the leading coefficients have no A.
-            let value = lambda.square() * (both[g] + rest[g][0].value());
+            let value = lambda.square() * both[g];
             if at_infinity(g) {
                 return value;
             }
-            value + (constant.square() - Fr::ONE) * weight - constant * lambda * (sums[g] + rest[g][1].value())
+            value + (constant.square() - Fr::ONE) * weight - constant * lambda * sums[g]
         })
     }
 
@@ -134,15 +140,10 @@ impl<'a> Units<'a> {
 
 /// The same two layers above: nodes whose children are the sums of pairs.
 impl Units<'_> {
-    /// The integers that make up the children of node `k` of a group: sums and products of pairs.
-    fn children(x: &[u32; DOUBLE_GROUP], k: usize) -> [[i64; 2]; 2] {
-        [0, 1].map(|j| [0, 1].map(|i| i64::from(x[4 * k + 2 * j + i]))).map(|[x, y]| [x + y, x * y])
-    }
-
     /// Like [`products`](Self::products) for `h = (p_0 + λ q_0) q_1 + p_1 q_0`, with the fractions `p_j/q_j` that [`pairs`](Self::pairs) gives.
     pub fn pair_products(&self, lambda: &Fr, eq: &[Fr]) -> [Fr; GRID] {
         let n = (self.x.len() / DOUBLE_GROUP).min(eq.len());
-        let mut sums = PairSums { corners: [[Fr::ZERO; 4]; 1 << HEAD], slopes: [[Fr::ZERO; 3]; GRID] };
+        let mut sums = PairSums::default();
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "assigned for vectors only"))]
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
@@ -150,36 +151,8 @@ impl Units<'_> {
             sums = ifma::pair_products(ifma, self.x[..n * DOUBLE_GROUP].as_chunks().0, eq[..n].as_chunks().0);
             done = n / 8 * 8;
         }
-        let mut corners = [[SmallAccumulator::new(); 4]; 1 << HEAD];
-        // Sums of `S S'`, `S H' + H S'`, `S L' + L S'`, `H H'`, `H L' + L H'`, `L L'` for `T = 2^16 H + L`.
-        let mut slopes = [[SmallAccumulator::new(); 6]; GRID];
-        for (x, e) in self.x.as_chunks::<DOUBLE_GROUP>().0[..n].iter().zip(eq).skip(done) {
-            let nodes: [[[i64; 2]; 2]; 1 << HEAD] = std::array::from_fn(|k| Self::children(x, k));
-            for (sums, [[s, t], [u, v]]) in corners.iter_mut().zip(nodes) {
-                sums[0].add(s + u, e);
-                sums[1].add(t + v + s * u, e);
-                sums[2].add(s * v + u * t, e);
-                let product = t as u64 * v as u64;
-                sums[3].add((product >> 32) as i64, &(*e * Fr::from(1u64 << 32)));
-                sums[3].add((product & 0xffff_ffff) as i64, e);
-            }
-            let [first, second] = [0, 1].map(|j| {
-                let of = |part: fn([i64; 2]) -> i64| extend(nodes.map(|node| part(node[j])));
-                [of(|[s, _]| s), of(|[_, t]| t >> 16), of(|[_, t]| t & 0xffff)]
-            });
-            for (g, sums) in slopes.iter_mut().enumerate().filter(|(g, _)| at_infinity(*g)) {
-                let ([s, h, l], [u, m, n]) = (first.map(|x| x[g]), second.map(|x| x[g]));
-                for (sum, value) in sums.iter_mut().zip([s * u, s * m + h * u, s * n + l * u, h * m, h * n + l * m, l * n]) {
-                    sum.add(value, e);
-                }
-            }
-        }
-        for (sums, rest) in sums.corners.iter_mut().zip(&corners) {
-            sums.iter_mut().zip(rest).for_each(|(sum, rest)| *sum += rest.value());
-        }
-        for (sums, rest) in sums.slopes.iter_mut().zip(&slopes) {
-            let [ss, sh, sl, hh, hl, ll] = rest.map(|rest| rest.value());
-            sums.iter_mut().zip(join([ss, sh, sl, hh, hl, ll])).for_each(|(sum, rest)| *sum += rest);
+        if done < n {
+            sums.add(&self.x.as_chunks::<DOUBLE_GROUP>().0[done..n], &eq[done..n]);
         }
         let c = self.c;
         let (square, kappa) = (c.square(), Fr::ONE + *lambda * c);
@@ -217,7 +190,7 @@ impl Units<'_> {
         for (i, x) in self.x.as_chunks::<DOUBLE_GROUP>().0.iter().enumerate().skip(done) {
             let mut sums = [[SmallAccumulator::new(); 2]; 2];
             for (k, w) in weights.iter().enumerate() {
-                let children = Self::children(x, k);
+                let children = children(x, k);
                 sums.iter_mut().flatten().zip(children.iter().flatten()).for_each(|(sum, x)| sum.add(*x, w));
             }
             let [[p0, q0], [p1, q1]] = sums.map(|[s, t]| [s.value(), t.value()]).map(|[s, t]| [c + c - s, c.square() - c * s + t]);
@@ -228,12 +201,55 @@ impl Units<'_> {
     }
 }
 
+/// The integers that make up the children of node `k` of a group: sums and products of pairs.
+fn children(x: &[u32; DOUBLE_GROUP], k: usize) -> [[i64; 2]; 2] {
+    [0, 1].map(|j| [0, 1].map(|i| i64::from(x[4 * k + 2 * j + i]))).map(|[x, y]| [x + y, x * y])
+}
+
 /// Weighted sums over the groups of nodes whose children are sums of pairs, `S, T` and `S', T'` the children's sums and products.
+#[derive(Default)]
 struct PairSums {
     /// At the corners: the symmetric functions of the four integers.
     corners: [[Fr; 4]; 1 << HEAD],
     /// At the other points: `S S'`, `S T' + T S'`, `T T'`.
     slopes: [[Fr; 3]; GRID],
+}
+
+impl PairSums {
+    /// Adds groups, with their weights.
+    fn add(&mut self, groups: &[[u32; DOUBLE_GROUP]], eq: &[Fr]) {
+        let mut corners = [[SmallAccumulator::new(); 4]; 1 << HEAD];
+        // Sums of `S S'`, `S H' + H S'`, `S L' + L S'`, `H H'`, `H L' + L H'`, `L L'` for `T = 2^16 H + L`.
+        let mut slopes = [[SmallAccumulator::new(); 6]; GRID];
+        for (x, e) in groups.iter().zip(eq) {
+            let nodes: [[[i64; 2]; 2]; 1 << HEAD] = std::array::from_fn(|k| children(x, k));
+            for (sums, [[s, t], [u, v]]) in corners.iter_mut().zip(nodes) {
+                sums[0].add(s + u, e);
+                sums[1].add(t + v + s * u, e);
+                sums[2].add(s * v + u * t, e);
+                let product = t as u64 * v as u64;
+                sums[3].add((product >> 32) as i64, &(*e * Fr::from(1u64 << 32)));
+                sums[3].add((product & 0xffff_ffff) as i64, e);
+            }
+            let [first, second] = [0, 1].map(|j| {
+                let of = |part: fn([i64; 2]) -> i64| extend(nodes.map(|node| part(node[j])));
+                [of(|[s, _]| s), of(|[_, t]| t >> 16), of(|[_, t]| t & 0xffff)]
+            });
+            for (g, sums) in slopes.iter_mut().enumerate().filter(|(g, _)| at_infinity(*g)) {
+                let ([s, h, l], [u, m, n]) = (first.map(|x| x[g]), second.map(|x| x[g]));
+                for (sum, value) in sums.iter_mut().zip([s * u, s * m + h * u, s * n + l * u, h * m, h * n + l * m, l * n]) {
+                    sum.add(value, e);
+                }
+            }
+        }
+        for (sums, rest) in self.corners.iter_mut().zip(&corners) {
+            sums.iter_mut().zip(rest).for_each(|(sum, rest)| *sum += rest.value());
+        }
+        for (sums, rest) in self.slopes.iter_mut().zip(&slopes) {
+            let [ss, sh, sl, hh, hl, ll] = rest.map(|rest| rest.value());
+            sums.iter_mut().zip(join([ss, sh, sl, hh, hl, ll])).for_each(|(sum, rest)| *sum += rest);
+        }
+    }
 }
 
 /// Puts the halves of `T = 2^16 H + L` together.
