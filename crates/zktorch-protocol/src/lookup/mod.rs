@@ -23,7 +23,7 @@
 //!
 //! # Cost and soundness
 //! With `2^N` leaves (sites and table rows, padded: see `layout`): prover about 10 field multiplications per leaf (2 for the tree, 2.5 in the
-//! sumcheck above the leaves, 5 in all others), about 3 where leaves look up ranges, and about two field elements of memory per leaf; proof `N²/6 + O(N)` rows of 32 bytes, two thirds of a row more
+//! sumcheck above the leaves, 5 in all others), about 4 where leaves look up ranges, and about two field elements of memory per leaf; proof `N²/6 + O(N)` rows of 32 bytes, two thirds of a row more
 //! for each variable beyond 12 of a layer, and a row per 32 columns of blocks; verifier circuit one constraint per layer. Leaves past the last block cost nothing.
 //! `examples/lookup.rs` measures it.
 //!
