@@ -41,8 +41,8 @@ impl Term {
     }
 }
 
-/// For all values of the output letters `0..outputs`: `Σ_terms coeff · Σ_k Π_f V_f[o, k] = 0` over the integers
-/// (PROTOCOL: relation 1). Letter `l` runs over `0..sizes[l]`. A term contracts exactly the letters `≥ outputs` that occur in it;
+/// For all values of the output letters `0..outputs`: `Σ_terms coeff · Σ_k Π_f V_f[o, k] = 0` over the integers.
+/// Letter `l` runs over `0..sizes[l]`. A term contracts exactly the letters `≥ outputs` that occur in it;
 /// an output letter that does not occur in a term broadcasts it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -119,7 +119,7 @@ impl Table {
     }
 }
 
-/// `(columns[0][i], columns[1][i], …)` is a row of `table` for every index `i` (PROTOCOL: relation 2).
+/// `(columns[0][i], columns[1][i], …)` is a row of `table` for every index `i`.
 /// All columns share the first `index_axes` axes; for [`Table::Rows`] the second column has the row's content as further axes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookup {

@@ -43,7 +43,7 @@ pub enum Source {
     Public(PublicId),
 }
 
-/// A strided window: `V[i_1, …, i_D] = source[offset + Σ_d stride_d · i_d]`, `i_d < size_d` (PROTOCOL: heap and views).
+/// A strided window: `V[i_1, …, i_D] = source[offset + Σ_d stride_d · i_d]`, `i_d < size_d`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct View {
     /// What the window looks at.
