@@ -7,6 +7,7 @@ use crate::program::{Committed, Constant, Matrix, ParamBlock, Parameters, Progra
 use crate::relation::{Factor, Identity, Lookup, Table, Term};
 use crate::step::{Digit, Step};
 use crate::view::{ConstantId, MatrixId, PublicId, RegionId, Source, TableId, View};
+use crate::virtuals::VirtualBlocks;
 
 /// A program together with the integers that set-up commits to and the steps that compute a heap.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -117,7 +118,7 @@ impl Builder {
     /// New cells `lo .. lo + 2^bits` for what an identity leaves over. If that identity, in which they are a term of their own over all output letters, is
     /// the only relation that reads them, they are not committed; [`Builder::finish`] sees to it. `name` is that of the identity.
     pub fn remainder_cells(&mut self, name: &str, table: TableId, shape: &[usize]) -> View {
-        match worth_a_block(shape) {
+        match VirtualBlocks::of(shape).are_worth(shape.iter().product()) {
             true => self.virtual_cells(name, table, shape),
             false => self.column_cells(table, shape).swap_remove(0),
         }
@@ -369,17 +370,6 @@ impl Builder {
         Built { program, parameters: self.parameters, steps: self.steps }
     }
 }
-
-/// Whether looking up cells of this shape in a block of their own, padded to powers of two, costs less than committing to them: a leaf of the lookup tree costs
-/// about as much as a cell, a block some work of the verifier.
-fn worth_a_block(shape: &[usize]) -> bool {
-    let cells: usize = shape.iter().product();
-    let padded: usize = shape.iter().map(|s| s.next_power_of_two()).product();
-    cells >= LEAST_BLOCK && padded - cells <= cells * 2 / 5
-}
-
-/// Fewer cells than this share the rows and the lookups of others.
-const LEAST_BLOCK: usize = 1 << 10;
 
 /// Bounds of parameters are public, so they say no more than a width in whole bytes (at most 63 bits).
 fn declared_bounds(values: impl Iterator<Item = i64>) -> (i64, i64) {

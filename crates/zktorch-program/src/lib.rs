@@ -41,4 +41,5 @@ pub use relation::{Factor, Identity, Lookup, Table, Term};
 pub use step::{Digit, Step};
 pub use validate::{Malformed, TermFlaw, ViewFlaw};
 pub use view::{Axis, ConstantId, MatrixId, PublicId, RegionId, Source, TableId, View};
+pub use virtuals::VirtualBlocks;
 pub use witness::Witness;

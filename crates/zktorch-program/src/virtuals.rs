@@ -9,6 +9,63 @@ use crate::relation::{Identity, Term};
 use crate::validate::Malformed;
 use crate::view::{RegionId, Source, View};
 
+/// How the cells of a virtual region are looked up: the box of its axes in blocks, each padded to powers of two axis by axis. Several blocks share one axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualBlocks {
+    /// The axis that is cut.
+    pub axis: usize,
+    /// First index and number of indices of each block on that axis. A first index is a multiple of the number's next power of two; all numbers but the last are powers of two.
+    pub runs: Vec<(usize, usize)>,
+    /// Number of sites of all blocks, with padding.
+    padded: u128,
+}
+
+/// Most blocks of a virtual region: each costs the verifier a claim on every tensor of the identity.
+const MOST_BLOCKS: usize = 3;
+
+impl VirtualBlocks {
+    /// The blocks of a region of this shape: one, if its padding is at most a third, or else the cut of one axis that leaves the least.
+    pub fn of(shape: &[usize]) -> VirtualBlocks {
+        let power = |n: usize| n.next_power_of_two() as u128;
+        let whole: u128 = shape.iter().map(|&s| power(s)).product();
+        let cells: u128 = shape.iter().map(|&s| s as u128).product();
+        let uncut = VirtualBlocks { axis: 0, runs: vec![(0, shape.first().copied().unwrap_or(1))], padded: whole };
+        if 20 * whole <= 27 * cells {
+            return uncut;
+        }
+        let cut = |(axis, &size): (usize, &usize)| {
+            let runs = cut(size);
+            let padded = whole / power(size) * runs.iter().map(|r| power(r.1)).sum::<u128>();
+            VirtualBlocks { axis, runs, padded }
+        };
+        std::iter::once(uncut)
+            .chain(shape.iter().enumerate().map(cut))
+            .min_by_key(|b| b.padded)
+            .unwrap_or_else(|| unreachable!("one is uncut"))
+    }
+
+    /// Whether looking up cells in these blocks costs less than committing to them: a leaf of the lookup tree costs about as much as a cell.
+    pub(crate) fn are_worth(&self, cells: usize) -> bool {
+        cells >= LEAST_CELLS && 5 * self.padded <= 7 * cells as u128
+    }
+}
+
+/// Fewer cells than this share the rows and the lookups of others.
+const LEAST_CELLS: usize = 1 << 10;
+
+/// Powers of two, largest first, and what remains.
+fn cut(size: usize) -> Vec<(usize, usize)> {
+    let mut runs = Vec::with_capacity(MOST_BLOCKS);
+    let mut first = 0;
+    while first < size {
+        let rest = size - first;
+        let len = if runs.len() + 1 == MOST_BLOCKS { rest } else { 1 << rest.ilog2() };
+        runs.push((first, len));
+        first += len;
+    }
+    runs
+}
+
 impl Region {
     /// Whether the cells are not committed.
     pub fn is_virtual(&self) -> bool {

@@ -67,7 +67,10 @@ pub struct Claim {
 pub struct VirtualClaim {
     /// The region.
     pub region: RegionId,
-    /// A coordinate per bit of each output letter's index.
+    /// The output letter whose index is in a part of its range only, the first index of the part and their number. A part whose size is no power of two ends where the range
+    /// ends; it begins at a multiple of that power.
+    pub part: (u8, usize, usize),
+    /// A coordinate per bit of each output letter's index; of the letter of the part, of the distance from its first index.
     pub point: Vec<Fr>,
     /// The claimed value.
     pub value: Wire,

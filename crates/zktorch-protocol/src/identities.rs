@@ -2,7 +2,7 @@
 //!
 //! # Relation
 //! For every identity `ι` and all output indices `o` in its box, `Σ_t c_t · Σ_k Π_f V_{t,f}[o, k] = 0`. An identity that leaves virtual cells over
-//! defines them: the lookups claim their extension at a point, and the identity is checked there instead of at a point of its own.
+//! defines them: the lookups claim their extension at a point, or those of several parts, and the identity is checked there instead of at a point of its own.
 //!
 //! # Protocol
 //! | step | prover sends | verifier | code |
@@ -32,7 +32,7 @@ use zktorch_algebra::{
     Fr, fr_from_i128,
     mle::{eq_eval, sum_of_eq_below},
 };
-use zktorch_program::{Axis, Factor, Identity, Program, RegionId, Term};
+use zktorch_program::{Axis, Factor, Identity, Program, RegionId, Source, Term};
 
 /// A factor whose letters have weights; `None` for a letter that the sumcheck runs over.
 struct Bound<'a> {
@@ -86,41 +86,107 @@ fn output_bits(identity: &Identity) -> usize {
     identity.sizes[..identity.outputs].iter().map(|&s| index_bits(s)).sum()
 }
 
+/// A point's coordinates for each letter.
+fn split(mut point: &[Fr], sizes: &[usize]) -> Vec<Vec<Fr>> {
+    let letter = |&size: &usize| {
+        let (head, tail) = point.split_at(index_bits(size));
+        point = tail;
+        head.to_vec()
+    };
+    sizes.iter().map(letter).collect()
+}
+
+/// An identity where a claim on its virtual cells speaks of it: over a part of one letter's range.
+struct Part {
+    letter: u8,
+    first: usize,
+    /// Letter sizes of the part.
+    sizes: Vec<usize>,
+    /// The claim's coordinates, letter by letter.
+    points: Vec<Vec<Fr>>,
+    /// The same for the letter's whole range: the part's first index gives the leading coordinates.
+    whole: Vec<Vec<Fr>>,
+}
+
+impl Part {
+    fn new(identity: &Identity, claim: &VirtualClaim) -> Part {
+        let (letter, first, len) = claim.part;
+        let mut sizes = identity.sizes.clone();
+        let size = std::mem::replace(&mut sizes[letter as usize], len);
+        let points = split(&claim.point, &sizes[..identity.outputs]);
+        let mut whole = points.clone();
+        let (low, all) = (index_bits(len), index_bits(size));
+        let leading = (low..all).rev().map(|bit| if first >> bit & 1 == 1 { Fr::ONE } else { Fr::ZERO });
+        whole[letter as usize].splice(0..0, leading);
+        Part { letter, first, sizes, points, whole }
+    }
+
+    /// The term over the part; `None` if a matrix, of which a view is always the whole, has the letter.
+    fn restricted(&self, term: &Term) -> Option<Term> {
+        let mut term = term.clone();
+        for factor in &mut term.factors {
+            if let Some(axis) = factor.letters.iter().position(|l| *l == self.letter) {
+                if matches!(factor.view.source, Source::Matrix(_)) {
+                    return None;
+                }
+                factor.view = factor.view.slice(axis, self.first, self.sizes[self.letter as usize], 1);
+            }
+        }
+        Some(term)
+    }
+}
+
 impl<'a> Plan<'a> {
     fn new(program: &'a Program, publics: &'a [Vec<i64>], point: &[Fr], gamma: Fr, virtuals: &[VirtualClaim]) -> Plan<'a> {
         let mut plan = Plan { constant: Fr::ZERO, claimed: Vec::new(), singles: Vec::new(), multis: Vec::new() };
-        let claims: HashMap<RegionId, &VirtualClaim> = virtuals.iter().map(|v| (v.region, v)).collect();
+        let mut claims: HashMap<RegionId, Vec<&VirtualClaim>> = HashMap::new();
+        for claim in virtuals {
+            claims.entry(claim.region).or_default().push(claim);
+        }
         let mut weight = Fr::ONE;
         for identity in &program.identities {
-            let claim = identity.terms.iter().find_map(|t| program.virtual_term(t)).and_then(|r| claims.get(&r));
-            let mut rest = claim.map_or(point, |c| &c.point[..]);
-            let letters: Vec<Vec<Fr>> = identity.sizes[..identity.outputs]
-                .iter()
-                .map(|&s| {
-                    let (head, tail) = rest.split_at(index_bits(s));
-                    rest = tail;
-                    head.to_vec()
-                })
-                .collect();
-            for term in &identity.terms {
-                match claim.filter(|c| program.virtual_term(term) == Some(c.region)) {
-                    Some(claim) => plan.claimed.push((weight * fr_from_i128(term.coeff), claim.value)),
-                    None => plan.term(program, publics, identity, term, &letters, weight),
+            let left_over = identity.terms.iter().find_map(|t| program.virtual_term(t).map(|r| (r, t.coeff)));
+            match left_over.and_then(|(r, coeff)| claims.get(&r).map(|claims| (claims, coeff))) {
+                None => {
+                    let points = split(point, &identity.sizes[..identity.outputs]);
+                    for term in &identity.terms {
+                        plan.term(program, publics, (&identity.sizes, identity.outputs), term, &points, weight);
+                    }
+                    weight *= gamma;
+                }
+                Some((claims, coeff)) => {
+                    for claim in claims {
+                        plan.claimed.push((weight * fr_from_i128(coeff), claim.value));
+                        let part = Part::new(identity, claim);
+                        for term in identity.terms.iter().filter(|t| program.virtual_term(t).is_none()) {
+                            match part.restricted(term) {
+                                Some(term) => plan.term(program, publics, (&part.sizes, identity.outputs), &term, &part.points, weight),
+                                None => plan.term(program, publics, (&identity.sizes, identity.outputs), term, &part.whole, weight),
+                            }
+                        }
+                        weight *= gamma;
+                    }
                 }
             }
-            weight *= gamma;
         }
         plan
     }
 
-    fn term(&mut self, program: &'a Program, publics: &'a [Vec<i64>], identity: &Identity, term: &Term, points: &[Vec<Fr>], weight: Fr) {
+    fn term(
+        &mut self,
+        program: &'a Program,
+        publics: &'a [Vec<i64>],
+        (sizes, outputs): (&[usize], usize),
+        term: &Term,
+        points: &[Vec<Fr>],
+        weight: Fr,
+    ) {
         let count = |l: u8| term.factors.iter().filter(|f| f.letters.contains(&l)).count();
         // An output letter that does not occur broadcasts the term over its box.
-        let missing =
-            (0..identity.outputs).filter(|&l| count(l as u8) == 0).map(|l| sum_of_eq_below(&points[l], identity.sizes[l])).product::<Fr>();
+        let missing = (0..outputs).filter(|&l| count(l as u8) == 0).map(|l| sum_of_eq_below(&points[l], sizes[l])).product::<Fr>();
         let weight = weight * fr_from_i128(term.coeff) * missing;
         let mut shared: Vec<(u8, usize)> =
-            (0..identity.sizes.len() as u8).filter(|&l| count(l) > 1).map(|l| (l, index_bits(identity.sizes[l as usize]))).collect();
+            (0..sizes.len() as u8).filter(|&l| count(l) > 1).map(|l| (l, index_bits(sizes[l as usize]))).collect();
         shared.sort();
         let bind = |f: &Factor| {
             let source = resolve(program, publics, &f.view);
@@ -133,7 +199,7 @@ impl<'a> Plan<'a> {
                 .map(|(axis, &l)| {
                     let weight = if count(l) > 1 {
                         None
-                    } else if (l as usize) < identity.outputs {
+                    } else if (l as usize) < outputs {
                         Some(Weight::Eq(points[l as usize].clone()))
                     } else {
                         Some(Weight::Ones)
@@ -196,7 +262,7 @@ impl Slots {
 /// Last variables that share messages. There are up to four tables for every term: from `2^6` entries on each.
 const LATE: usize = 6;
 
-/// Proves that all identities of the program hold, and the claims on virtual regions, one for each; leaves claims on committed vectors. `witness` is present at the
+/// Proves that all identities of the program hold, and the claims on virtual regions, which together speak of all their cells; leaves claims on committed vectors. `witness` is present at the
 /// prover only.
 pub fn identity_argument<P: Party>(
     party: &mut P,

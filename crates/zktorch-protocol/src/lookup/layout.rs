@@ -4,7 +4,7 @@
 //! `f̃(r) = Σ_b eq(r_hi, b) · f̃_b(r_lo)`. Blocks are sorted by size, largest first, and follow each other without gaps.
 //!
 //! A lookup whose sites form a single axis is cut into pieces of power-of-two size, the last one padded; any other lookup is one block with
-//! every axis padded to a power of two, and so is the lookup of a virtual region, whose axes are letters of an identity. A table is one block.
+//! every axis padded to a power of two, and so are the parts of a virtual region, whose axes are letters of an identity. A table is one block.
 //!
 //! What a block of sites has outside of its box looks up the first row of its table, which both parties know how often: then all numerators of the block are 1.
 //! Outside of other boxes, of blocks of sites of a table of rows, and past the last block leaves hold the fraction `0/1`.
@@ -12,7 +12,7 @@
 use crate::claims::index_bits;
 use crate::error::VerifyError;
 use std::cmp::Reverse;
-use zktorch_program::{Program, Source, Table, View};
+use zktorch_program::{Program, Source, Table, View, VirtualBlocks};
 
 /// Largest logarithm of the number of leaves: far above any model, far below any overflow.
 const MAX_BITS: usize = 40;
@@ -37,6 +37,8 @@ pub(super) enum Content {
         lookup: usize,
         /// Sizes of the box, outermost first.
         sizes: Vec<usize>,
+        /// Where on an axis of its lookup a box begins that is a part of a virtual region.
+        part: (usize, usize),
         /// One window per column of the lookup.
         windows: Vec<Window>,
     },
@@ -114,19 +116,26 @@ impl Layout {
         let mut in_use = vec![false; program.tables.len()];
         for (lookup, l) in program.lookups.iter().enumerate() {
             in_use[l.table.0 as usize] = true;
-            // A view of a matrix is always the whole matrix, axis by axis; the axes of a virtual region are letters.
-            let whole = l.columns.iter().any(|v| matches!(v.source, Source::Matrix(_)) || program.virtual_region(v).is_some());
+            if let [column] = &l.columns[..]
+                && program.virtual_region(column).is_some()
+            {
+                contents.extend(virtual_boxes(lookup, column));
+                continue;
+            }
+            // A view of a matrix is always the whole matrix, axis by axis.
+            let whole = l.columns.iter().any(|v| matches!(v.source, Source::Matrix(_)));
             let (sizes, windows) = merged_box(&l.columns, l.index_axes, whole);
             match sizes[..] {
                 [size] if !whole => {
                     for (first, len) in pieces(size, FREE_PADDING.max(size >> shift)) {
                         let windows = windows.iter().map(|w| Window { offset: w.offset + first * w.strides[0], ..w.clone() });
-                        contents.push((index_bits(len), Content::Sites { lookup, sizes: vec![len], windows: windows.collect() }));
+                        contents
+                            .push((index_bits(len), Content::Sites { lookup, sizes: vec![len], part: (0, 0), windows: windows.collect() }));
                     }
                 }
                 _ => {
                     let bits = sizes.iter().map(|&s| index_bits(s)).sum();
-                    contents.push((bits, Content::Sites { lookup, sizes, windows }));
+                    contents.push((bits, Content::Sites { lookup, sizes, part: (0, 0), windows }));
                 }
             }
         }
@@ -154,6 +163,24 @@ impl Layout {
         }
         Ok(Layout { blocks, bits: index_bits(start).max(1), used: start, padding })
     }
+}
+
+/// The boxes of a virtual region, whose axes are letters of an identity.
+fn virtual_boxes(lookup: usize, column: &View) -> impl Iterator<Item = (usize, Content)> {
+    let shape = column.shape();
+    let strides: Vec<usize> = column.axes.iter().map(|a| a.stride).collect();
+    let offset = column.offset;
+    let VirtualBlocks { axis, runs, .. } = VirtualBlocks::of(&shape);
+    runs.into_iter().map(move |(first, len)| {
+        let mut sizes = shape.clone();
+        let mut offset = offset;
+        if let (Some(size), Some(stride)) = (sizes.get_mut(axis), strides.get(axis)) {
+            *size = len;
+            offset += first * stride;
+        }
+        let bits = sizes.iter().map(|&s| index_bits(s)).sum();
+        (bits, Content::Sites { lookup, sizes, part: (axis, first), windows: vec![Window { offset, strides: strides.clone() }] })
+    })
 }
 
 /// The index axes of a lookup, neighbours merged where every column allows it unless `keep`, and each column's window on them.
@@ -261,7 +288,7 @@ mod tests {
                 end += 1 << block.bits;
                 match &block.content {
                     Content::Rows { table, len } => rows[*table] += len,
-                    Content::Sites { lookup, sizes, windows } => {
+                    Content::Sites { lookup, sizes, windows, .. } => {
                         let axes = sizes.iter().zip(&windows[0].strides).map(|(&size, &stride)| zktorch_program::Axis { size, stride });
                         let source = program.lookups[*lookup].columns[0].source;
                         seen[*lookup].extend(View { source, offset: windows[0].offset, axes: axes.collect() }.cells());

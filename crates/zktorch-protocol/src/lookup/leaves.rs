@@ -16,8 +16,8 @@ use zktorch_program::{Axis, RegionId, Table, View};
 pub(super) struct Opening {
     /// The committed vector; of a virtual column the heap, whose cells the prover has behind it.
     pub vector: Vector,
-    /// The region of a virtual column.
-    virtual_region: Option<RegionId>,
+    /// The region of a virtual column, and its part: axis, first index, number of indices.
+    virtual_part: Option<(RegionId, (u8, usize, usize))>,
     /// First cell.
     pub offset: usize,
     /// Axes with their weights.
@@ -47,12 +47,14 @@ impl Sums {
         axes: Vec<(Axis, Weight)>,
         coefficient: Fr,
         content_of: Option<usize>,
+        (axis, first): (usize, usize),
     ) {
         match resolve(statement.program, statement.publics, view) {
             Resolved::Known(values) => self.q += coefficient * known_value(values, view.offset, axes),
             Resolved::Committed(vector, offset) => {
-                let virtual_region = statement.program.virtual_region(view);
-                self.openings.push(Opening { vector, virtual_region, offset, axes, content_of, p: Fr::ZERO, q: coefficient });
+                let len = axes.get(axis).map_or(1, |(a, _)| a.size);
+                let virtual_part = statement.program.virtual_region(view).map(|r| (r, (axis as u8, first, len)));
+                self.openings.push(Opening { vector, virtual_part, offset, axes, content_of, p: Fr::ZERO, q: coefficient });
             }
         }
     }
@@ -105,11 +107,11 @@ pub(super) fn open_leaves<P: Party>(
         if opening.q != Fr::ZERO {
             q.add_wire(opening.q, wire);
         }
-        let Opening { vector, virtual_region, offset, axes, .. } = opening;
-        match virtual_region {
-            Some(region) => {
+        let Opening { vector, virtual_part, offset, axes, .. } = opening;
+        match virtual_part {
+            Some((region, part)) => {
                 let coordinates = axes.into_iter().flat_map(|(_, weight)| if let Weight::Eq(point) = weight { point } else { Vec::new() });
-                virtuals.push(VirtualClaim { region, point: coordinates.collect(), value: wire });
+                virtuals.push(VirtualClaim { region, part, point: coordinates.collect(), value: wire });
             }
             None => claims.push(Claim { vector, offset, axes, value: Lc::wire(wire) }),
         }
@@ -152,7 +154,7 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
             rest = tail;
         }
         match &block.content {
-            Content::Sites { lookup, sizes, windows } => {
+            Content::Sites { lookup, sizes, part, windows } => {
                 let l = &program.lookups[*lookup];
                 let table = l.table.0 as usize;
                 let t = &program.tables[table];
@@ -167,7 +169,7 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
                     let mut axes = eq_axes(sites, low);
                     axes.extend(eq_axes(view.axes[l.index_axes..].iter().copied(), &fingerprint.inner[table]));
                     let window_view = View { offset: window.offset, ..view.clone() };
-                    sums.add_column(statement, &window_view, axes, -e * fingerprint.beta[c], None);
+                    sums.add_column(statement, &window_view, axes, -e * fingerprint.beta[c], None, *part);
                 }
             }
             Content::Rows { table, len } => {
@@ -177,7 +179,7 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
                 sums.p -= e * Fr::from(layout.padding[*table] as u64) * mle::eq_index(low, 0);
                 sums.openings.push(Opening {
                     vector: Vector::Heap,
-                    virtual_region: None,
+                    virtual_part: None,
                     offset: counts.base,
                     axes,
                     content_of: None,
@@ -191,7 +193,7 @@ fn leaf_sums(statement: &Statement<'_>, point: &[Fr]) -> Sums {
                 if let Table::Rows { view, .. } = t {
                     let mut axes = eq_axes(view.axes[..1].iter().copied(), low);
                     axes.extend(eq_axes(view.axes[1..].iter().copied(), &fingerprint.inner[*table]));
-                    sums.add_column(statement, view, axes, -e * fingerprint.beta[1], Some(*table));
+                    sums.add_column(statement, view, axes, -e * fingerprint.beta[1], Some(*table), (0, 0));
                 }
             }
         }

@@ -42,7 +42,7 @@ impl<'a> LookupProver<'a> {
             let (mut rows, mut strays) = (Vec::new(), Vec::new());
             match &block.content {
                 Content::Rows { table, .. } => prover.fill_table(*table),
-                Content::Sites { lookup, sizes, windows } => {
+                Content::Sites { lookup, sizes, windows, .. } => {
                     let reader = SiteReader::new(&statement, witness, &statement.program.lookups[*lookup], sizes, windows);
                     rows = reader.all_rows(block.bits);
                     let found = rows.par_iter().enumerate().filter(|(_, row)| **row == STRAY);
