@@ -113,18 +113,21 @@ impl Lower<'_> {
     /// inputs, moved at most). Any other float has a rounding of its own, and is quantised with a warning: an integer may differ by 1.
     pub(super) fn quantize(&mut self, node: &Node, low: i64, high: i64) -> Result<(), LowerError> {
         let x = self.operand(node, 0)?;
-        if !self.is_given(x) {
-            self.warnings.push(format!(
-                "node '{}': it quantises a computed float, so that integers may differ by 1 from those of another runtime; inputs, and \
-                 operators between quantised tensors (Conv, MatMul, Gemm, MaxPool, with a Relu behind them, and movements) are exact",
-                node.name
-            ));
-        }
         let scale = match self.parameter(node, 1, "a scale")?.tensor.as_f32()? {
             [s] => *s,
             _ => return unsupported("one scale per channel for an activation"),
         };
         let zero = self.zero_point(node)?;
+        if !self.is_given(x) {
+            let unit = libm::exp2(-f64::from(self.format(x).scale));
+            let most = libm::floor(0.5 * unit / f64::from(scale)) + 1.0;
+            self.warnings.push(format!(
+                "node '{}': it quantises a computed float, whose rounding moves integers by up to {most}, so that they may differ from those of \
+                 another runtime; inputs, and operators between quantised tensors (Conv, MatMul, Gemm, MaxPool, with a Relu behind them, and \
+                 movements), are exact",
+                node.name
+            ));
+        }
         let f = move |v: f64| {
             let rounded = f64::from(v as f32 / scale).round_ties_even();
             (rounded + zero as f64).clamp(low as f64, high as f64)
