@@ -1,6 +1,8 @@
 //! What the prover knows.
 
-use zktorch_program::{Parameters, Program};
+use zktorch_program::Parameters;
+#[cfg(feature = "prover")]
+use zktorch_program::Program;
 
 /// The prover's secrets: the heap of one inference and the model's parameters. A verifier has none.
 #[derive(Clone, Copy, Debug)]
@@ -11,6 +13,7 @@ pub struct Witness<'a> {
     pub parameters: &'a Parameters,
 }
 
+#[cfg(feature = "prover")]
 impl<'a> Witness<'a> {
     /// The cells of the heap: those that are committed.
     pub(crate) fn committed(&self, program: &Program) -> &'a [i64] {
