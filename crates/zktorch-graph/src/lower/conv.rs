@@ -147,11 +147,9 @@ impl Lower<'_> {
         let Op::MaxPool { kernel, strides, dilations, pads, .. } = &node.op else {
             return unsupported("not a pooling");
         };
-        let x = self.operand(node, 0)?;
+        let (q, halo) = self.pooled(node, kernel, strides, dilations, pads)?;
         let out = node.outputs[0];
-        let q = self.cells(x)?;
         let shape = self.shape(out).to_vec();
-        let halo = self.halo(&q, &shape, kernel, strides, dilations, pads);
         // The smallest integer of the format loses against every element.
         let padded = self.embed(&node.name, &q, &halo, &vec![1; halo.len()], q.lo);
         if let Some(y) = self.maximum_by_pairs(node, &padded, &shape[2..])? {
@@ -193,33 +191,33 @@ impl Lower<'_> {
         Ok(Some(self.ctx.surrounding(margin, |ctx| blocks::bounded(ctx, &node.name, &best, limb))?))
     }
 
-    fn halo(
-        &self,
-        q: &QTensor,
-        out: &[usize],
+    /// What a pooling runs over: its operand, and by how much that is surrounded along each axis.
+    fn pooled(
+        &mut self,
+        node: &Node,
         kernel: &[usize],
         strides: &[usize],
         dilations: &[usize],
         pads: &[(usize, usize)],
-    ) -> Vec<(usize, usize)> {
-        let from = q.shape();
+    ) -> Result<(QTensor, Vec<(usize, usize)>), LowerError> {
+        let x = self.operand(node, 0)?;
+        let q = self.cells(x)?;
+        let (from, out) = (q.shape(), self.shape(node.outputs[0]));
         let mut halo = vec![(0, 0); 2];
         for d in 0..kernel.len() {
             let more = overhang(from[d + 2], pads[d], out[d + 2], kernel[d], strides[d], dilations[d]);
             halo.push((pads[d].0, pads[d].1 + more));
         }
-        halo
+        Ok((q, halo))
     }
 
     pub(super) fn average_pool(&mut self, node: &Node) -> Result<(), LowerError> {
         let Op::AveragePool { kernel, strides, dilations, pads, .. } = &node.op else {
             return unsupported("not a pooling");
         };
-        let x = self.operand(node, 0)?;
+        let (q, halo) = self.pooled(node, kernel, strides, dilations, pads)?;
         let out = node.outputs[0];
-        let q = self.cells(x)?;
         let shape = self.shape(out).to_vec();
-        let halo = self.halo(&q, &shape, kernel, strides, dilations, pads);
         let padded = self.embed(&node.name, &q, &halo, &vec![1; halo.len()], 0);
         let win = windows(&padded, &shape[2..], kernel, strides, dilations);
         let outputs = shape.len();
