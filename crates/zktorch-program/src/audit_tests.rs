@@ -2,8 +2,8 @@
 
 use crate::testing::sample_program;
 use crate::{
-    AuditError, Axis, Builder, ConstantId, Malformed, MatrixId, ParamBlock, Program, PublicId, Region, RegionId, RegionKind, Source, Table,
-    TableId, Term, TermFlaw, View, ViewFlaw, audit,
+    AuditError, Axis, Builder, ConstantId, Identity, Lookup, Malformed, MatrixId, ParamBlock, Program, PublicId, Region, RegionId,
+    RegionKind, Source, Table, TableId, Term, TermFlaw, View, ViewFlaw, audit,
 };
 
 fn flawed(change: impl FnOnce(&mut Program)) -> AuditError {
@@ -147,6 +147,17 @@ fn virtual_regions_belong_to_one_identity_and_one_lookup() {
         assert!(matches!(flaw(change), Malformed::Virtual(_) | Malformed::Term { .. }), "change {i}");
     }
     assert!(matches!(flaw(&|p| p.regions[r].base = 0), Malformed::RegionPlace { .. }));
+    // A single cell that an identity without output letters leaves over.
+    let scalar = flaw(&|p| {
+        let len = p.witness_len();
+        let region = RegionId(p.regions.len() as u32);
+        let RegionKind::Virtual { table } = p.regions[r].kind else { unreachable!("it is virtual") };
+        p.regions.push(Region { base: len, len: 1, kind: RegionKind::Virtual { table }, own_rows: false });
+        let view = View::dense(Source::Region(region), 0, &[]);
+        p.identities.push(Identity { name: "hostile".into(), sizes: vec![], outputs: 0, terms: vec![Term::linear(1, view.clone(), &[])] });
+        p.lookups.push(Lookup { name: "hostile".into(), table, columns: vec![view], index_axes: 0 });
+    });
+    assert_eq!(scalar, Malformed::Virtual(program.regions.len()));
     assert!(matches!(flaw(&|p| p.regions[r].own_rows = true), Malformed::RegionPlace { .. }));
     let other = program.tables.iter().position(|t| !matches!(t, Table::Range { .. })).expect("another kind of table");
     assert_eq!(flaw(&|p| p.regions[r].kind = RegionKind::Virtual { table: TableId(other as u32) }), Malformed::RegionKind(r));

@@ -300,7 +300,7 @@ impl Builder {
                 for (factor, r) in term.factors.iter().filter_map(|f| virtual_region(&f.view).map(|r| (f, r))) {
                     let dense = View::dense(factor.view.source, 0, &identity.sizes[..identity.outputs]);
                     let letters = factor.letters.iter().copied().eq(0..identity.outputs as u8);
-                    let alone = term.factors.len() == 1 && first.replace(r).is_none();
+                    let alone = identity.outputs > 0 && term.factors.len() == 1 && first.replace(r).is_none();
                     own[r] += 1;
                     read[r] |= !(alone && letters && factor.view == dense && dense.len() == self.regions[r].len);
                 }

@@ -130,7 +130,9 @@ impl Program {
         let [factor] = &term.factors[..] else { return false };
         let sizes = &identity.sizes[..identity.outputs];
         let in_order = factor.letters.iter().copied().eq(0..identity.outputs as u8);
-        term.coeff != 0
+        // Without output letters there would be no letter to cut, and none of the claim's coordinates.
+        identity.outputs > 0
+            && term.coeff != 0
             && in_order
             && factor.view == View::dense(Source::Region(r), 0, sizes)
             && factor.view.len() == self.regions[r.0 as usize].len

@@ -5,7 +5,7 @@
 
 use crate::claims::index_bits;
 use crate::error::VerifyError;
-use zktorch_program::{Axis, Program, Source, View};
+use zktorch_program::{Axis, Identity, Program, Source, View, VirtualBlocks};
 
 /// Rows of the heap: commitments in a proof.
 const HEAP_ROWS: usize = 1 << 22;
@@ -34,18 +34,24 @@ pub(crate) fn check(program: &Program) -> Result<(), VerifyError> {
         return bad("the public tensors are too large");
     }
     let (mut audited, mut known, mut steps) = (0usize, 0usize, 0u64);
-    let columns = program.lookups.iter().flat_map(|l| &l.columns);
-    let factors = program.identities.iter().flat_map(|i| i.terms.iter().flat_map(|t| t.factors.iter().map(|f| &f.view)));
-    for view in columns.chain(factors) {
+    let columns = program.lookups.iter().flat_map(|l| &l.columns).map(|view| (view, 1));
+    // An identity that leaves virtual cells over is checked for each of their parts.
+    let parts = |i: &Identity| {
+        let cut = i.terms.iter().any(|t| program.virtual_term(t).is_some());
+        if cut { VirtualBlocks::of(&i.sizes[..i.outputs]).runs.len() } else { 1 }
+    };
+    let factors = program.identities.iter().map(|i| (i, parts(i)));
+    let factors = factors.flat_map(|(i, parts)| i.terms.iter().flat_map(|t| &t.factors).map(move |f| (&f.view, parts)));
+    for (view, parts) in columns.chain(factors) {
         match view.source {
-            Source::Constant(_) | Source::Public(_) => known = known.saturating_add(moving_indices(view)),
+            Source::Constant(_) | Source::Public(_) => known = known.saturating_add(moving_indices(view).saturating_mul(parts)),
             Source::Matrix(_) => {}
             Source::Region(_) | Source::Params => {
                 if matches!(view.source, Source::Region(_)) {
                     audited = audited.saturating_add(view.end());
                 }
                 let Some(more) = automaton_steps(&view.axes) else { return bad("a window has strides that do not fit together") };
-                steps = steps.saturating_add(more);
+                steps = steps.saturating_add(more.saturating_mul(parts as u64));
             }
         }
     }

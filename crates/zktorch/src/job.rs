@@ -74,7 +74,7 @@ impl Plan {
         let program = &model.compiled.built.program;
         let unbatched = summed.is_empty() && !program.committed.is_empty();
         let affordable = options.memory.map_or(BATCH_CELLS, |m| BATCH_CELLS.min((m / (BYTES_PER_CELL + BYTES_PER_LOOKUP)) as usize));
-        let automatic = if unbatched { 1 } else { affordable / program.heap_len.max(1) };
+        let automatic = if unbatched { 1 } else { affordable / program.witness_len().max(1) };
         let largest = options.batch.unwrap_or(automatic).clamp(1, inferences.max(1));
         // Batches of nearly equal size, at most two sizes.
         let batches = inferences.div_ceil(largest).max(1);
@@ -169,7 +169,7 @@ fn peak(model: &Model, parts: &Parts) -> u64 {
         cost.cells as u64 * BYTES_PER_CELL + cost.lookups as u64 * BYTES_PER_LOOKUP
     };
     let largest = (0..parts.len()).map(leaf).max().unwrap_or(0);
-    let heaps = u64::from(parts.layout().inferences) * program.heap_len as u64 * 8;
+    let heaps = u64::from(parts.layout().inferences) * program.witness_len() as u64 * 8;
     BYTES_BASE + program.parameter_count() as u64 * 2 + heaps + largest
 }
 

@@ -220,13 +220,17 @@ impl<'a> SiteReader<'a> {
         let (Rows::Range, Some(&size), Some(&stride)) = (&self.rows, self.sizes.last(), self.columns[0].strides.last()) else {
             return (0..1usize << bits).into_par_iter().map(|leaf| self.row(leaf)).collect();
         };
-        // Run by run of the innermost axis.
+        // Run by run of the innermost axis, long ones in pieces.
         let run = 1usize << index_bits(size);
+        let piece = run.min(1 << 12);
         let mut rows = vec![self.padding; 1 << bits];
-        rows.par_chunks_mut(run).with_min_len((1usize << 12).div_ceil(run)).enumerate().for_each(|(r, rows)| {
-            let Some(first) = self.first_cell(r * run, 0) else { return };
+        rows.par_chunks_mut(piece).with_min_len((1usize << 12) / piece).enumerate().for_each(|(p, rows)| {
+            let within = p * piece % run;
+            let Some(first) = self.first_cell(p * piece - within, 0) else { return };
             let cells = self.columns[0].cells;
-            rows[..size].iter_mut().enumerate().for_each(|(i, row)| *row = self.row_of(cells.get(first + i * stride)));
+            let used = size.saturating_sub(within).min(piece);
+            let first = first + within * stride;
+            rows[..used].iter_mut().enumerate().for_each(|(i, row)| *row = self.row_of(cells.get(first + i * stride)));
         });
         rows
     }
