@@ -7,7 +7,7 @@ use crate::program::{Committed, Constant, Matrix, ParamBlock, Parameters, Progra
 use crate::relation::{Factor, Identity, Lookup, Table, Term};
 use crate::step::{Digit, Step};
 use crate::view::{ConstantId, MatrixId, PublicId, RegionId, Source, TableId, View};
-use crate::virtuals::VirtualBlocks;
+use crate::virtuals::{VirtualBlocks, leaves_over};
 
 /// A program together with the integers that set-up commits to and the steps that compute a heap.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -297,12 +297,10 @@ impl Builder {
         for identity in &self.identities {
             let mut first = None;
             for term in &identity.terms {
-                for (factor, r) in term.factors.iter().filter_map(|f| virtual_region(&f.view).map(|r| (f, r))) {
-                    let dense = View::dense(factor.view.source, 0, &identity.sizes[..identity.outputs]);
-                    let letters = factor.letters.iter().copied().eq(0..identity.outputs as u8);
-                    let alone = identity.outputs > 0 && term.factors.len() == 1 && first.replace(r).is_none();
+                for r in term.factors.iter().filter_map(|f| virtual_region(&f.view)) {
                     own[r] += 1;
-                    read[r] |= !(alone && letters && factor.view == dense && dense.len() == self.regions[r].len);
+                    let left_over = leaves_over(identity, term, RegionId(r as u32), self.regions[r].len);
+                    read[r] |= !left_over || first.replace(r).is_some();
                 }
             }
         }

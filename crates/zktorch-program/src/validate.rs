@@ -315,11 +315,11 @@ impl Program {
         for (i, r) in self.regions.iter().enumerate() {
             let end = r.base.checked_add(r.len);
             let may_be_empty = !r.own_rows && matches!(r.kind, RegionKind::Multiplicity { .. });
-            if (r.len == 0 && !may_be_empty) || end.is_none_or(|end| end > MAX_CELLS) {
-                return Err(Malformed::RegionPlace { region: i, other: None });
-            }
-            let place_is_sound = if r.is_virtual() { r.base >= self.heap_len && !r.own_rows } else { r.base + r.len <= self.heap_len };
-            if !place_is_sound {
+            let fits = end.is_some_and(|end| match r.is_virtual() {
+                true => r.base >= self.heap_len && end <= MAX_CELLS && !r.own_rows,
+                false => end <= self.heap_len,
+            });
+            if (r.len == 0 && !may_be_empty) || !fits {
                 return Err(Malformed::RegionPlace { region: i, other: None });
             }
             let kind_is_sound = match &r.kind {

@@ -102,7 +102,7 @@ impl Program {
             let mut terms = identity.terms.iter().filter_map(|t| self.virtual_term(t).map(|r| (t, r)));
             let Some((term, r)) = terms.next() else { continue };
             let again = defined[r.0 as usize].replace(&term.factors[0].view).is_some();
-            if again || terms.next().is_some() || !self.leaves_over(identity, term, r) {
+            if again || terms.next().is_some() || !leaves_over(identity, term, r, self.regions[r.0 as usize].len) {
                 return Err(Malformed::Virtual(r.0 as usize));
             }
         }
@@ -125,16 +125,13 @@ impl Program {
             None => Ok(()),
         }
     }
+}
 
-    fn leaves_over(&self, identity: &Identity, term: &Term, r: RegionId) -> bool {
-        let [factor] = &term.factors[..] else { return false };
-        let sizes = &identity.sizes[..identity.outputs];
-        let in_order = factor.letters.iter().copied().eq(0..identity.outputs as u8);
-        // Without output letters there would be no letter to cut, and none of the claim's coordinates.
-        identity.outputs > 0
-            && term.coeff != 0
-            && in_order
-            && factor.view == View::dense(Source::Region(r), 0, sizes)
-            && factor.view.len() == self.regions[r.0 as usize].len
-    }
+/// Whether the term is cells of the region `r`, `len` of them, by themselves, one for each index of the identity's output letters. Without output letters there would be
+/// no letter to cut, and none of the claim's coordinates.
+pub(crate) fn leaves_over(identity: &Identity, term: &Term, r: RegionId, len: usize) -> bool {
+    let [factor] = &term.factors[..] else { return false };
+    let dense = View::dense(Source::Region(r), 0, &identity.sizes[..identity.outputs]);
+    let in_order = factor.letters.iter().copied().eq(0..identity.outputs as u8);
+    identity.outputs > 0 && term.coeff != 0 && in_order && factor.view == dense && dense.len() == len
 }

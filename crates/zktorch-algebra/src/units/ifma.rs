@@ -10,7 +10,7 @@ type Packed = crate::ifma::Packed<ark_bn254::FrConfig>;
 
 /// Corners of the grid.
 const CORNERS: usize = 1 << HEAD;
-/// What products on the grid are raised by: they are below `2^36`, positive or negative.
+/// What products on the grid are raised by: they are at most `2^38`, positive or negative.
 const BIAS: u64 = 1 << 40;
 /// Vectors whose products fit lanes: each adds two terms below `2^52`.
 const BUDGET: usize = 1 << 9;
