@@ -18,6 +18,6 @@ pub use floats::Floats;
 pub use function::{BinaryFn, ReduceFn, UnaryFn};
 pub use graph::{Graph, Node, ValueId, ValueInfo};
 pub use interp::{eval_op, interpret, run};
-pub use op::{CoordinateTransform, Direction, NearestMode, Op, PadMode, ResizeMode, RnnActivation};
+pub use op::{ClosedRow, CoordinateTransform, Direction, NearestMode, Op, PadMode, ResizeMode, RnnActivation};
 pub use tensor::{DType, Data, Tensor};
 pub use tree::{TreeEnsemble, TreeNode};

@@ -54,6 +54,34 @@ pub enum CoordinateTransform {
     Asymmetric,
 }
 
+/// Weights of a row of [`Op::MaskedSoftmax`] that the mask closes entirely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClosedRow {
+    /// Those of the scores without the mask: a number was added that leaves the scores their differences.
+    Scores,
+    /// All equal: the scores gave way to one number.
+    Equal,
+    /// 0.
+    Zero,
+}
+
+impl ClosedRow {
+    /// What is left of a row of scores to which `low` was added: nothing of `-∞` (ONNX Runtime gives NaN, and 0 inside of `Attention`), equal numbers
+    /// where sums are rounded to multiples of 64 or more, as with `-1e9`.
+    pub fn of_added(low: f32) -> ClosedRow {
+        match low {
+            f32::NEG_INFINITY => ClosedRow::Zero,
+            low if low <= -((1 << 29) as f32) => ClosedRow::Equal,
+            _ => ClosedRow::Scores,
+        }
+    }
+
+    /// What is left of a row of scores that `low` replaced.
+    pub fn of_chosen(low: f32) -> ClosedRow {
+        if low == f32::NEG_INFINITY { ClosedRow::Zero } else { ClosedRow::Equal }
+    }
+}
+
 /// Direction of a recurrent layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -201,11 +229,13 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
-    /// Softmax over the elements where the mask is true; elsewhere 0. A row without any true element is all 0. Inputs
-    /// `[scores, mask]`; the bool mask broadcasts to the shape of the scores.
+    /// Softmax over the elements where the mask is true; elsewhere 0. Inputs `[scores, mask]`; the bool mask broadcasts to the shape of the
+    /// scores.
     MaskedSoftmax {
         /// The axis.
         axis: usize,
+        /// What becomes of a row without any true element.
+        closed: ClosedRow,
     },
     /// Elementwise function. Input `[X]`.
     Unary(UnaryFn),

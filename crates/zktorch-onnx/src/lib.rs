@@ -13,9 +13,10 @@
 //! ([`Requantize`](zktorch_float::Op::Requantize), which multiplies exactly where ONNX Runtime rounds the product to `f32`).
 //!
 //! Masks written as very negative scores before a softmax come out as truth values
-//! ([`MaskedSoftmax`](zktorch_float::Op::MaskedSoftmax)). A mask that is computed from the input and leaves nothing of a row
-//! gives zeros there, where the source gives NaN (-∞) or equal weights (large finite numbers); a constant mask with such a row
-//! is left as it is.
+//! ([`MaskedSoftmax`](zktorch_float::Op::MaskedSoftmax)). A row that a mask closes entirely has the weights that ONNX Runtime gives it: equal
+//! ones if the mask puts numbers of at most -2^29 (like -1e9) on the scores or any number in their place, those of the unmasked scores if it adds a number nearer to 0 (like -10000), and
+//! zeros in the operator `Attention` and where the mask is -∞ (which is not a number in the source, unless a guard makes zeros of it).
+//! Two masks that are added one after the other and close a row only together count as one.
 
 mod attributes;
 mod builder;

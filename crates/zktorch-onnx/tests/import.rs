@@ -214,7 +214,7 @@ fn attention_shares_heads_and_masks() {
     let v = inputs[2].as_f32().unwrap();
     close(&causal[0][..2], &v[..2]);
     close(&causal[0][12..14], &v[6..8]);
-    assert!(attention(true).nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { axis: 3 })));
+    assert!(attention(true).nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { axis: 3, .. })));
 }
 
 #[test]

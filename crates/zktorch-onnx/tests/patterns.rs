@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Model, bool_tensor, close, float_tensor, int, int_tensor, ints, numbers, outputs, tensor};
-use zktorch_float::{Graph, Op, Tensor, UnaryFn};
+use zktorch_float::{ClosedRow, Graph, Op, Tensor, UnaryFn};
 use zktorch_onnx::proto::ElementType;
 
 fn only_op(graph: &Graph) -> &Op {
@@ -162,7 +162,7 @@ fn constant_masks_become_truth_values() {
     let graph = masked(&[0.0, inf, low, 0.0, 0.0, inf, 0.0, 0.0, 0.0]).import();
     // The guard stays as an identity because its result is an output.
     let ops: Vec<_> = graph.nodes.iter().map(|n| &n.op).collect();
-    assert_eq!(ops, [&Op::MaskedSoftmax { axis: 2 }, &Op::Unary(UnaryFn::Identity)]);
+    assert_eq!(ops, [&Op::MaskedSoftmax { axis: 2, closed: ClosedRow::Equal }, &Op::Unary(UnaryFn::Identity)]);
     let mask = graph.nodes[0].inputs[1].unwrap();
     assert!(!graph.value(mask).from_weights);
     let (x, y) = evaluate(&graph, &[2, 3, 3]);
@@ -181,12 +181,36 @@ fn a_bias_inside_a_mask_is_kept() {
 }
 
 #[test]
-fn an_empty_row_of_a_constant_mask_keeps_the_guard() {
+fn an_empty_row_of_a_constant_mask_is_zero_behind_its_guard() {
     let inf = f32::NEG_INFINITY;
     let graph = masked(&[inf, inf, inf, 0.0, 0.0, inf, 0.0, 0.0, 0.0]).import();
-    assert!(!graph.nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { .. })));
+    assert!(graph.nodes.iter().any(|n| n.op == Op::MaskedSoftmax { axis: 2, closed: ClosedRow::Zero }));
     let (_, y) = evaluate(&graph, &[2, 3, 3]);
     close(&y[..3], &[0.0, 0.0, 0.0]);
+}
+
+/// What ONNX Runtime 1.31 makes of a row that is closed by a number (weights of NaN by -∞).
+#[test]
+fn the_number_of_a_mask_says_what_a_closed_row_is() {
+    let cases = [
+        (f32::NEG_INFINITY, ClosedRow::Zero, ClosedRow::Zero),
+        (f32::MIN, ClosedRow::Equal, ClosedRow::Equal),
+        (-1e9, ClosedRow::Equal, ClosedRow::Equal),
+        (-65504.0, ClosedRow::Scores, ClosedRow::Equal),
+        (-10000.0, ClosedRow::Scores, ClosedRow::Equal),
+    ];
+    for (low, added, chosen) in cases {
+        let base = || {
+            let model = Model::new(13).input("x", &["1", "4"]).input_of("m", ElementType::Bool, &["1", "4"]);
+            model.scalar("zero", 0.0).scalar("low", low)
+        };
+        let sum = base().node("Where", "m zero low", "w", vec![]).node("Add", "x w", "a", vec![]);
+        let choice = base().node("Where", "m x low", "a", vec![]);
+        for (model, closed) in [(sum, added), (choice, chosen)] {
+            let graph = model.node("Softmax", "a", "y", vec![int("axis", -1)]).output("y").import();
+            assert_eq!(only_op(&graph), &Op::MaskedSoftmax { axis: 1, closed }, "{low}");
+        }
+    }
 }
 
 #[test]
@@ -203,7 +227,7 @@ fn computed_masks_are_taken_out() {
         .node("Softmax", "a", "y", vec![int("axis", -1)])
         .output("y")
         .import();
-    assert_eq!(only_op(&graph), &Op::MaskedSoftmax { axis: 2 });
+    assert_eq!(only_op(&graph), &Op::MaskedSoftmax { axis: 2, closed: ClosedRow::Equal });
     let mask = Tensor::bool(vec![1, 3], vec![true, false, true]).unwrap();
     let x = tensor(&[2, 3, 3]);
     let y = outputs(&graph, &[x.clone(), mask]).remove(0);

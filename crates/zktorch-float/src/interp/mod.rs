@@ -86,7 +86,7 @@ pub fn eval_op(op: &Op, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, EvalE
         Op::GroupNormalization { groups, eps } => one(norm::group(&args, *groups, *eps)),
         Op::Softmax { axis } => one(norm::softmax(args.get(0)?, *axis, false)),
         Op::LogSoftmax { axis } => one(norm::softmax(args.get(0)?, *axis, true)),
-        Op::MaskedSoftmax { axis } => one(norm::masked_softmax(args.get(0)?, args.get(1)?, *axis)),
+        Op::MaskedSoftmax { axis, closed } => one(norm::masked_softmax(args.get(0)?, args.get(1)?, *axis, *closed)),
         Op::Unary(function) => one(elementwise::unary(*function, args.get(0)?)),
         Op::Binary(function) => one(elementwise::binary(*function, args.get(0)?, args.get(1)?)),
         Op::Where => one(elementwise::select(args.get(0)?, args.get(1)?, args.get(2)?)),

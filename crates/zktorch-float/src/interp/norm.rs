@@ -2,7 +2,7 @@
 
 use super::strided::row_major;
 use super::{Args, check_axis, ensure, float, view};
-use crate::{BinaryFn, EvalError, Tensor};
+use crate::{BinaryFn, ClosedRow, EvalError, Tensor};
 
 /// Mean and variance, accumulated in `f64`.
 fn moments(values: &[f32]) -> (f64, f64) {
@@ -138,7 +138,7 @@ pub(crate) fn softmax(x: &Tensor, axis: usize, log: bool) -> Result<Tensor, Eval
 }
 
 /// Softmax over the elements where the mask is true.
-pub(crate) fn masked_softmax(x: &Tensor, mask: &Tensor, axis: usize) -> Result<Tensor, EvalError> {
+pub(crate) fn masked_softmax(x: &Tensor, mask: &Tensor, axis: usize, closed: ClosedRow) -> Result<Tensor, EvalError> {
     check_axis(axis, &x.shape)?;
     let mask = view::expand(mask, &x.shape)?;
     let keep = mask.as_bool()?;
@@ -146,11 +146,16 @@ pub(crate) fn masked_softmax(x: &Tensor, mask: &Tensor, axis: usize) -> Result<T
     let n = x.shape[axis];
     for_each_line(&x.shape, axis, |start, stride| {
         let at = |i: usize| start + i * stride;
-        let kept = || (0..n).map(at).filter(|&i| keep[i]);
+        let row_is_closed = (0..n).map(at).all(|i| !keep[i]);
+        if row_is_closed && closed == ClosedRow::Equal {
+            (0..n).map(at).for_each(|i| out[i] = 0.0);
+        }
+        let counts = |i: usize| keep[i] || (row_is_closed && closed != ClosedRow::Zero);
+        let kept = || (0..n).map(at).filter(|&i| counts(i));
         let max = kept().fold(f32::NEG_INFINITY, |m, i| m.max(out[i]));
         let sum: f64 = kept().map(|i| f64::from((out[i] - max).exp())).sum();
         for i in (0..n).map(at) {
-            out[i] = if keep[i] { (f64::from((out[i] - max).exp()) / sum) as f32 } else { 0.0 };
+            out[i] = if counts(i) { (f64::from((out[i] - max).exp()) / sum) as f32 } else { 0.0 };
         }
     });
     float(x.shape.clone(), out)

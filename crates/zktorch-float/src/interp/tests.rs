@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::{BinaryFn, CoordinateTransform, DType, Direction, Node, PadMode, ReduceFn, ResizeMode, UnaryFn};
+use crate::{BinaryFn, ClosedRow, CoordinateTransform, DType, Direction, Node, PadMode, ReduceFn, ResizeMode, UnaryFn};
 
 fn numbers(count: usize, seed: u32) -> Vec<f32> {
     (0..count as u32).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
@@ -112,7 +112,11 @@ fn pooling_counts_padding_as_told() {
 fn softmax_with_a_mask_ignores_the_masked() {
     let x = Tensor::f32(vec![3, 2], vec![1.0, 1.0, 5.0, -3.0, 0.0, 9.0]).unwrap();
     let mask = Tensor::bool(vec![3, 2], vec![true, true, false, true, false, false]).unwrap();
-    close(&apply(Op::MaskedSoftmax { axis: 1 }, &[&x, &mask]), &[0.5, 0.5, 0.0, 1.0, 0.0, 0.0]);
+    let masked = |closed| apply(Op::MaskedSoftmax { axis: 1, closed }, &[&x, &mask]);
+    close(&masked(ClosedRow::Zero), &[0.5, 0.5, 0.0, 1.0, 0.0, 0.0]);
+    close(&masked(ClosedRow::Equal), &[0.5, 0.5, 0.0, 1.0, 0.5, 0.5]);
+    let last = 1.0 / (1.0 + (-9f32).exp());
+    close(&masked(ClosedRow::Scores), &[0.5, 0.5, 0.0, 1.0, 1.0 - last, last]);
     let big = Tensor::f32(vec![2], vec![1000.0, 1000.0]).unwrap();
     close(&apply(Op::Softmax { axis: 0 }, &[&big]), &[0.5, 0.5]);
     close(&apply(Op::LogSoftmax { axis: 0 }, &[&big]), &[-(2f32.ln()); 2]);

@@ -21,6 +21,14 @@ pub(crate) struct Attention {
     pub allowed: Option<(QTensor, Vec<usize>)>,
 }
 
+impl Attention {
+    /// The weights times a mask over the shape of the scores.
+    pub(crate) fn times(self, mask: &QTensor) -> Attention {
+        let axes = (0..mask.view.axes.len()).collect();
+        Attention { allowed: Some((mask.clone(), axes)), ..self }
+    }
+}
+
 /// Softmax along the last axis of an accumulator, whose scores are taken in the format `input` (4 to 12 fractional bits) without becoming cells.
 ///
 /// With `K = input.scale`, `k = bits` and `x_i` the scores rounded to scale `K` (halves down), over the allowed positions `i` of a row:

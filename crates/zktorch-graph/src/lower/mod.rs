@@ -371,7 +371,7 @@ impl Lower<'_> {
             Op::Reduce { function: ReduceFn::Max, axes, .. } => self.reduce_max(node, axes),
             Op::ArgMax { axis, select_last_index, .. } => self.arg_extremum(node, *axis, *select_last_index, true),
             Op::ArgMin { axis, select_last_index, .. } => self.arg_extremum(node, *axis, *select_last_index, false),
-            Op::Softmax { axis } | Op::LogSoftmax { axis } | Op::MaskedSoftmax { axis } => self.softmax(node, *axis),
+            Op::Softmax { axis } | Op::LogSoftmax { axis } | Op::MaskedSoftmax { axis, .. } => self.softmax(node, *axis),
             Op::LayerNormalization { .. }
             | Op::RmsNormalization { .. }
             | Op::InstanceNormalization { .. }

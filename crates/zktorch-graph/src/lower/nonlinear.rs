@@ -4,7 +4,7 @@ use super::linear::{permute_acc, squeeze_letters};
 use super::{Lower, LowerError, Value, Weights, unsupported};
 use crate::blocks::{self, Affine, Norm};
 use crate::{Accumulator, Format, QTensor};
-use zktorch_float::{Data, Node, Op, Tensor, ValueId};
+use zktorch_float::{ClosedRow, Data, Node, Op, Tensor, ValueId};
 
 /// `perm` that moves `axes` behind the other axes, and its inverse.
 fn to_the_end(rank: usize, axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
@@ -101,7 +101,9 @@ impl Lower<'_> {
         }
         let mut acc = acc.ok_or(LowerError::Operand)?;
         let mut mask = None;
-        if matches!(node.op, Op::MaskedSoftmax { .. }) {
+        // What multiplies the weights, so that closed rows are zeros.
+        let mut shown = None;
+        if let Op::MaskedSoftmax { closed, .. } = node.op {
             let id = self.operand(node, 1)?;
             match self.constant(id) {
                 Some(c) => mask = Some(static_mask(&c.tensor, &shape, &perm)?),
@@ -110,21 +112,29 @@ impl Lower<'_> {
                     input.scale = input.scale.min(12);
                     acc = self.with_common_remainder(acc, input.scale);
                     let q = blocks::requantize(&mut self.ctx, &node.name, &acc, input)?;
-                    let q = self.push_down(node, &q, id)?;
+                    let open = self.cells(id)?;
+                    let open = blocks::broadcast_to(&node.name, &open, &q.shape())?;
+                    let q = self.push_down(node, &q, &open, closed);
+                    shown = (closed == ClosedRow::Zero).then_some(open);
                     input.bits = 64 - i64::leading_zeros(q.hi.max(!q.lo)) + 1;
                     acc = Accumulator::of(&q);
                 }
             }
         }
         let acc = permute_acc(&acc, &perm);
-        if let Some((values, result)) = self.values_weighed(node.outputs[0]).filter(|_| last) {
+        let weighed = self.values_weighed(node.outputs[0]).filter(|_| last && (shown.is_none() || input.scale >= LEAST_SHIFTED));
+        if let Some((values, result)) = weighed {
             let masked = i32::from(mask.is_some() && acc.as_tensor().is_none());
             let weights = if input.scale >= LEAST_SHIFTED + masked {
                 // Differences at closed positions may have either sign.
                 let input = Format { scale: (input.scale - masked).min(12), ..input };
                 let acc = self.with_common_remainder(acc, input.scale);
                 let bits = self.weight_width(shape.last().copied().unwrap_or(1), values, result);
-                Weights::Shifted(blocks::attention_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), bits)?)
+                let weights = blocks::attention_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), bits)?;
+                Weights::Shifted(match shown {
+                    Some(open) => weights.times(&open),
+                    None => weights,
+                })
             } else if self.has_fewer_columns(node.outputs[0], values) {
                 let acc = self.with_common_remainder(acc, input.scale);
                 Weights::Divided(blocks::softmax_weights(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), FACTOR_BITS)?)
@@ -138,7 +148,23 @@ impl Lower<'_> {
         }
         let acc = self.with_common_remainder(acc, input.scale);
         let y = blocks::softmax_of(&mut self.ctx, &node.name, &acc, input, mask.as_deref(), format)?;
-        self.finish_cells(node, permuted(&y, &inverse))
+        let y = permuted(&y, &inverse);
+        match shown {
+            Some(open) => {
+                let all: Vec<u8> = (0..shape.len() as u8).collect();
+                let product = Accumulator::contraction(1, &shape, shape.len(), &[(&y, &all[..]), (&open, &all[..])]);
+                let y = self.assigned(node, product);
+                self.finish_cells(node, y)
+            }
+            None => self.finish_cells(node, y),
+        }
+    }
+
+    /// Cells for an accumulator as it is.
+    fn assigned(&mut self, node: &Node, acc: Accumulator) -> QTensor {
+        let (lo, hi) = (acc.lo as i64, acc.hi as i64);
+        let view = self.ctx.builder.assign(&node.name, &acc.sizes, acc.outputs, acc.terms, lo, hi);
+        QTensor { view, scale: acc.scale, lo, hi }
     }
 
     /// The right factor and the result of a product that is all that a softmax is used for, as its left factor.
@@ -166,16 +192,27 @@ impl Lower<'_> {
         (wanted.min(one_limb.max(least)) as u32).clamp(first, last)
     }
 
-    /// Scores with those at a computed mask's zeros moved 2^17 below the rest, so that their exponentials are zero.
-    fn push_down(&mut self, node: &Node, q: &QTensor, mask: ValueId) -> Result<QTensor, LowerError> {
-        let mask = self.cells(mask)?;
-        let mask = blocks::broadcast_to(&node.name, &mask, &q.shape())?;
-        // x + 2^17·(mask - 1)
-        let mut lifted = Accumulator::of(&QTensor { scale: q.scale, ..mask }).times(1 << 17);
-        lifted.add_constant(-(1 << 17));
-        let acc = Accumulator::of(q).plus(1, lifted);
-        let view = self.ctx.builder.assign(&node.name, &acc.sizes, acc.outputs, acc.terms, acc.lo as i64, acc.hi as i64);
-        Ok(QTensor { view, scale: q.scale, lo: acc.lo as i64, hi: acc.hi as i64 })
+    /// Scores with those at the zeros of a computed mask more than 2^17 below the rest, so that their exponentials are zero unless the row is closed:
+    /// `x + 2^17·(M - 1)`, or `M·x + (1 - M)·c` with one number `c` if closed rows have equal weights.
+    fn push_down(&mut self, node: &Node, q: &QTensor, mask: &QTensor, closed: ClosedRow) -> QTensor {
+        let mut acc = match closed {
+            ClosedRow::Equal => {
+                let all: Vec<u8> = (0..q.view.axes.len() as u8).collect();
+                let low = i128::from(q.lo) - (1 << 17);
+                let mut acc = Accumulator::contraction(1, &q.shape(), all.len(), &[(q, &all[..]), (mask, &all[..])]);
+                let mask = QTensor { scale: q.scale, ..mask.clone() };
+                acc = acc.plus(1, Accumulator::of(&mask).times(-low));
+                acc.add_constant(low);
+                acc
+            }
+            ClosedRow::Scores | ClosedRow::Zero => {
+                let mut lifted = Accumulator::of(&QTensor { scale: q.scale, ..mask.clone() }).times(1 << 17);
+                lifted.add_constant(-(1 << 17));
+                Accumulator::of(q).plus(1, lifted)
+            }
+        };
+        acc.scale = q.scale;
+        self.assigned(node, acc)
     }
 
     pub(super) fn normalisation(&mut self, node: &Node) -> Result<(), LowerError> {

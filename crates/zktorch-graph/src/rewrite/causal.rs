@@ -43,6 +43,10 @@ impl Mask {
     /// Blocks of rows with the smallest range of columns that contains everything open; `None` if they save less than a fifth.
     fn blocks(&self) -> Option<Vec<Block>> {
         let (rows, columns) = self.size();
+        // A closed row has weights in all columns, or in none.
+        if self.open.chunks(columns.max(1)).any(|row| !row.contains(&true)) {
+            return None;
+        }
         let count = (rows / ROWS).min(if rows < LONG { SHORT_BLOCKS } else { BLOCKS });
         if count < 2 {
             return None;
@@ -93,7 +97,7 @@ pub(super) fn split_masked_attention(graph: &mut Graph) -> Result<(), EvalError>
     for index in 0..graph.nodes.len() {
         let node = graph.nodes[index].clone();
         let operand = |node: &Node, i: usize| node.inputs.get(i).copied().flatten();
-        let (Op::MaskedSoftmax { axis }, Some(scores), Some(mask)) = (&node.op, operand(&node, 0), operand(&node, 1)) else {
+        let (Op::MaskedSoftmax { axis, closed }, Some(scores), Some(mask)) = (&node.op, operand(&node, 0), operand(&node, 1)) else {
             continue;
         };
         let shape = graph.value(scores).shape.clone();
@@ -166,7 +170,7 @@ pub(super) fn split_masked_attention(graph: &mut Graph) -> Result<(), EvalError>
                 maker.node("Softmax", Op::Softmax { axis: n - 1 }, &[s], part)
             } else {
                 let open = maker.graph.add_constant(format!("{}/mask", node.name), open, false);
-                maker.node("Softmax", Op::MaskedSoftmax { axis: n - 1 }, &[s, open], part)
+                maker.node("Softmax", Op::MaskedSoftmax { axis: n - 1, closed: *closed }, &[s, open], part)
             };
             let mut shape = maker.graph.value(last.outputs[0]).shape.clone();
             let rank = shape.len();

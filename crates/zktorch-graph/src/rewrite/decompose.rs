@@ -53,6 +53,7 @@ impl Rewriter {
                 let y = self.binary(BinaryFn::Mul, x, scale, &shape)?;
                 self.finish(Op::Binary(BinaryFn::Add), &[y, shift], out)
             }
+            (Op::MaskedSoftmax { .. }, ..) => self.masked_softmax(node),
             (Op::GlobalAveragePool | Op::GlobalMaxPool, Some(x), _) => {
                 let function = if node.op == Op::GlobalMaxPool { ReduceFn::Max } else { ReduceFn::Mean };
                 let op = Op::Reduce { function, axes: (2..shape.len()).collect(), keepdims: true };

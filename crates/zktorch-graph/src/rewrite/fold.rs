@@ -2,7 +2,7 @@
 
 use super::MASK_LIMIT;
 use std::sync::Arc;
-use zktorch_float::{BinaryFn, DType, Data, EvalError, Graph, Op, Tensor, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, ClosedRow, DType, Data, EvalError, Graph, Op, Tensor, UnaryFn, ValueId};
 
 /// Folds `BatchNormalization` into the constant weights of the convolution or matrix product before it.
 pub(super) fn fold_batch_norms(graph: &mut Graph) -> Result<(), EvalError> {
@@ -128,10 +128,11 @@ pub(super) fn fuse_masks(graph: &mut Graph) -> Result<(), EvalError> {
                     if values.iter().all(open) || values.iter().any(|v| open(v) && *v != 0.0) || graph.value(other).shape != target {
                         continue;
                     }
+                    let low = values.iter().copied().filter(|v| !open(v)).fold(f32::NEG_INFINITY, f32::max);
                     let keep = Tensor::bool(tensor.shape.clone(), values.iter().map(open).collect())?;
                     let keep = graph.add_constant(format!("{name}/mask"), keep, false);
                     let node = &mut graph.nodes[index];
-                    node.op = Op::MaskedSoftmax { axis };
+                    node.op = Op::MaskedSoftmax { axis, closed: ClosedRow::of_added(low) };
                     node.inputs = vec![Some(other), Some(keep)];
                     break;
                 }
@@ -140,12 +141,13 @@ pub(super) fn fuse_masks(graph: &mut Graph) -> Result<(), EvalError> {
                 let (Some(cond), Some(a), Some(b)) = (operand(0), operand(1), operand(2)) else {
                     continue;
                 };
-                let masked = |id: ValueId| -> bool {
-                    graph.constant(id).is_some_and(|t| matches!(&t.data, Data::F32(v) if v.iter().all(|v| is_mask_value(*v))))
+                let masked = |id: ValueId| match &graph.constant(id)?.data {
+                    Data::F32(v) => v.iter().copied().reduce(f32::max).filter(|&v| is_mask_value(v)).map(ClosedRow::of_chosen),
+                    _ => None,
                 };
-                let (scores, keep) = if masked(b) && graph.value(a).shape == target {
-                    (a, cond)
-                } else if masked(a) && graph.value(b).shape == target {
+                let (scores, keep, closed) = if let Some(closed) = masked(b).filter(|_| graph.value(a).shape == target) {
+                    (a, cond, closed)
+                } else if let Some(closed) = masked(a).filter(|_| graph.value(b).shape == target) {
                     let shape = graph.value(cond).shape.clone();
                     let inverse = graph.add_value(format!("{name}/mask"), DType::Bool, shape);
                     insert.push((
@@ -158,12 +160,12 @@ pub(super) fn fuse_masks(graph: &mut Graph) -> Result<(), EvalError> {
                             outputs: vec![inverse],
                         },
                     ));
-                    (b, inverse)
+                    (b, inverse, closed)
                 } else {
                     continue;
                 };
                 let node = &mut graph.nodes[index];
-                node.op = Op::MaskedSoftmax { axis };
+                node.op = Op::MaskedSoftmax { axis, closed };
                 node.inputs = vec![Some(scores), Some(keep)];
             }
             _ => {}

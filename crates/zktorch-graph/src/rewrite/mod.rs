@@ -4,6 +4,7 @@
 mod affine;
 mod causal;
 mod choose;
+mod closed;
 mod decompose;
 mod fold;
 mod narrow;

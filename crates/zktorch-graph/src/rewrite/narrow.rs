@@ -142,7 +142,7 @@ fn operand_demands(graph: &Graph, node: &Node, out: Demand) -> Option<Vec<Demand
         Some(demands)
     };
     match &node.op {
-        Op::MaskedSoftmax { axis } if *axis == range.axis => None,
+        Op::MaskedSoftmax { axis, .. } if *axis == range.axis => None,
         Op::Unary(_) | Op::Binary(_) | Op::Where | Op::Cast { .. } | Op::MaskedSoftmax { .. } => {
             Some((0..node.inputs.len()).map(|i| broadcast(shape(i), rank, range)).collect())
         }

@@ -2,7 +2,7 @@
 
 use super::{Net, Random, reference, verify, wrong_cells_are_caught};
 use crate::CompiledModel;
-use zktorch_float::{BinaryFn, Op, Tensor, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, ClosedRow, Op, Tensor, UnaryFn, ValueId};
 
 /// Cells and lookups per element of a node's result.
 fn cost(model: &CompiledModel, op: &str, elements: usize) -> Vec<(usize, usize)> {
@@ -113,7 +113,7 @@ fn decoder(seq: usize, last: bool) -> (Net, Vec<Tensor>) {
         let c = net.constant(Tensor::scalar(0.5));
         let s = net.op(Op::Binary(BinaryFn::Mul), &[s, c]);
         let mask = net.constant(Tensor::bool(vec![seq, seq], (0..seq * seq).map(|i| i % seq <= i / seq).collect()).unwrap());
-        let p = net.op(Op::MaskedSoftmax { axis: 3 }, &[s, mask]);
+        let p = net.op(Op::MaskedSoftmax { axis: 3, closed: ClosedRow::Zero }, &[s, mask]);
         let o = net.op(Op::MatMul, &[p, v]);
         let o = net.op(Op::Transpose { perm: vec![0, 2, 1, 3] }, &[o]);
         let o = net.op(Op::Reshape { shape: vec![1, seq, width] }, &[o]);

@@ -1,5 +1,5 @@
 use super::{Net, Random, verify, wrong_cells_are_caught};
-use zktorch_float::{BinaryFn, DType, Direction, Op, ReduceFn, RnnActivation, Tensor, UnaryFn};
+use zktorch_float::{BinaryFn, ClosedRow, DType, Direction, Op, ReduceFn, RnnActivation, Tensor, UnaryFn};
 
 /// Half a unit of the output's scale for values around 4, and a little for the operands.
 const CLOSE: f32 = 2e-3;
@@ -252,8 +252,8 @@ fn softmax_with_and_without_masks() {
         net.op(Op::Softmax { axis: 2 }, &[x]),
         net.op(Op::Softmax { axis: 1 }, &[x]),
         net.op(Op::LogSoftmax { axis: 2 }, &[x]),
-        net.op(Op::MaskedSoftmax { axis: 2 }, &[x, fixed]),
-        net.op(Op::MaskedSoftmax { axis: 2 }, &[x, mask]),
+        net.op(Op::MaskedSoftmax { axis: 2, closed: ClosedRow::Zero }, &[x, fixed]),
+        net.op(Op::MaskedSoftmax { axis: 2, closed: ClosedRow::Zero }, &[x, mask]),
         net.op(Op::Softmax { axis: 2 }, &[sum]),
     ];
     outputs.into_iter().for_each(|y| net.output(y));
@@ -276,7 +276,7 @@ fn computed_masks_before_a_product() {
     // A score that is closed and higher than all others would have all the weight.
     let double = net.op(Op::Binary(BinaryFn::Mul), &[x, x]);
     for (scores, mask) in [(x, given), (double, computed)] {
-        let p = net.op(Op::MaskedSoftmax { axis: 2 }, &[scores, mask]);
+        let p = net.op(Op::MaskedSoftmax { axis: 2, closed: ClosedRow::Zero }, &[scores, mask]);
         let y = net.op(Op::MatMul, &[p, v]);
         net.output(y);
     }
@@ -288,6 +288,59 @@ fn computed_masks_before_a_product() {
     let inputs = vec![scores, r.tensor(&[2, 4, 3], 1.0), t, mask];
     let model = verify(&net, std::slice::from_ref(&inputs), 5e-3);
     wrong_cells_are_caught(&model, &inputs);
+}
+
+/// Rows that a mask closes have equal weights, those of the scores, or none; given masks, computed ones and constant ones.
+#[test]
+fn closed_rows_are_what_the_source_makes_of_them() {
+    let mut r = Random::new(17);
+    let shape = [2, 3, 4];
+    let open = [true, true, false, true, false, false, false, false, false, true, false, true];
+    let inputs = vec![r.tensor(&shape, 3.0), r.tensor(&[2, 4, 3], 1.0), Tensor::bool(vec![3, 4], open.to_vec()).unwrap()];
+    for closed in [ClosedRow::Scores, ClosedRow::Equal, ClosedRow::Zero] {
+        let mut net = Net::default();
+        let (x, v, given) = (net.input("x", &shape), net.input("v", &[2, 4, 3]), net.typed_input("mask", &[3, 4], DType::Bool));
+        let fixed = net.constant(Tensor::bool(vec![3, 4], open.to_vec()).unwrap());
+        // Half of a column of rows, along which nothing changes.
+        let column = net.constant(Tensor::bool(vec![3, 1], vec![true, false, true]).unwrap());
+        for mask in [given, fixed, column] {
+            let op = Op::MaskedSoftmax { axis: 2, closed };
+            let shown = net.op(op.clone(), &[x, mask]);
+            net.output(shown);
+            let p = net.op(op, &[x, mask]);
+            let y = net.op(Op::MatMul, &[p, v]);
+            net.output(y);
+            let along_rows = net.op(Op::MaskedSoftmax { axis: 1, closed }, &[x, mask]);
+            net.output(along_rows);
+        }
+        let model = verify(&net, std::slice::from_ref(&inputs), 4e-3);
+        wrong_cells_are_caught(&model, &inputs);
+        let row = model.run(&inputs).unwrap().outputs[0].to_f32_vec()[4..8].to_vec();
+        match closed {
+            ClosedRow::Equal => assert!(row.iter().all(|w| (w - 0.25).abs() < 1e-3), "{row:?}"),
+            ClosedRow::Zero => assert_eq!(row, [0.0; 4]),
+            ClosedRow::Scores => assert!(row.iter().any(|w| (w - 0.25).abs() > 0.1), "{row:?}"),
+        }
+    }
+}
+
+/// Blocks of rows of a causal mask leave out columns, in which a closed row has weights.
+#[test]
+fn a_causal_mask_with_a_closed_row_is_not_split() {
+    let mut r = Random::new(18);
+    let seq = 32;
+    let inputs = vec![r.tensor(&[1, seq, 4], 1.0), r.tensor(&[1, 4, seq], 1.0), r.tensor(&[1, seq, 3], 1.0)];
+    for closed in [ClosedRow::Scores, ClosedRow::Equal, ClosedRow::Zero] {
+        let mut net = Net::default();
+        let (q, k, v) = (net.input("q", &[1, seq, 4]), net.input("k", &[1, 4, seq]), net.input("v", &[1, seq, 3]));
+        let open = (0..seq * seq).map(|i| i % seq < i / seq).collect();
+        let mask = net.constant(Tensor::bool(vec![seq, seq], open).unwrap());
+        let s = net.op(Op::MatMul, &[q, k]);
+        let p = net.op(Op::MaskedSoftmax { axis: 2, closed }, &[s, mask]);
+        let y = net.op(Op::MatMul, &[p, v]);
+        net.output(y);
+        verify(&net, std::slice::from_ref(&inputs), 2e-3);
+    }
 }
 
 /// Weights that are normalised along the rows of a matrix, not along its columns, are no weights of the values behind them.
@@ -302,7 +355,7 @@ fn softmax_over_rows_before_a_product() {
         let mask = net.constant(Tensor::bool(vec![shape[1], shape[2]], open).unwrap());
         for axis in [1, 2] {
             let p = net.op(Op::Softmax { axis }, &[x]);
-            let masked = net.op(Op::MaskedSoftmax { axis }, &[x, mask]);
+            let masked = net.op(Op::MaskedSoftmax { axis, closed: ClosedRow::Zero }, &[x, mask]);
             for p in [p, masked] {
                 let y = net.op(Op::MatMul, &[p, v]);
                 net.output(y);
@@ -382,7 +435,7 @@ fn attention(seq: usize, causal: bool) -> (Net, Vec<Tensor>) {
     let p = if causal {
         let open = (0..seq * seq).map(|i| i % seq <= i / seq).collect();
         let mask = net.constant(Tensor::bool(vec![seq, seq], open).unwrap());
-        net.op(Op::MaskedSoftmax { axis: 3 }, &[s, mask])
+        net.op(Op::MaskedSoftmax { axis: 3, closed: ClosedRow::Zero }, &[s, mask])
     } else {
         net.op(Op::Softmax { axis: 3 }, &[s])
     };

@@ -2,7 +2,7 @@
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::{BinaryFn, DType, Data, Op, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, ClosedRow, DType, Data, Op, UnaryFn, ValueId};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     match ctx.kind() {
@@ -143,7 +143,7 @@ fn attention(ctx: &mut Ctx<'_>) -> Lowered {
     }
     shown.push(scores);
     let weights = match keep {
-        Some(mask) => ctx.emit(Op::MaskedSoftmax { axis: 3 }, &[scores, mask])?,
+        Some(mask) => ctx.emit(Op::MaskedSoftmax { axis: 3, closed: ClosedRow::Zero }, &[scores, mask])?,
         None => ctx.emit(Op::Softmax { axis: 3 }, &[scores])?,
     };
     shown.push(weights);

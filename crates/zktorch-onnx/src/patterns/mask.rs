@@ -4,7 +4,7 @@
 //! mask is taken out as truth values: [`Op::MaskedSoftmax`].
 
 use super::{Rewrite, Rewriter, first, orders, pair};
-use zktorch_float::{BinaryFn, DType, Data, Node, Op, Tensor, UnaryFn, ValueId};
+use zktorch_float::{BinaryFn, ClosedRow, DType, Data, Node, Op, Tensor, UnaryFn, ValueId};
 
 /// Constants at or below this mask a score. Exporters write -10000, -1e9, the smallest float or -∞; next to any score of a
 /// sane size the exponential of all of them is 0.
@@ -16,15 +16,16 @@ const MAX_MASKS: usize = 4;
 pub(super) fn softmax(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
     let mut scores = first(node)?;
     let shape = r.shape(scores).to_vec();
-    let (axis, before) = match node.op {
-        Op::Softmax { axis } => (axis, None),
-        Op::MaskedSoftmax { axis } => (axis, node.inputs.get(1).copied().flatten()),
+    let (axis, before, mut closed) = match node.op {
+        Op::Softmax { axis } => (axis, None, ClosedRow::Scores),
+        Op::MaskedSoftmax { axis, closed } => (axis, node.inputs.get(1).copied().flatten(), closed),
         _ => return None,
     };
     let mut mask = before.map(|mask| plain(r, mask));
     for _ in 0..MAX_MASKS {
-        let Some((inner, next)) = take_out(r, scores, &shape) else { break };
+        let Some(Taken { scores: inner, mask: next, row }) = take_out(r, scores, &shape) else { break };
         scores = inner;
+        closed = closed.max(row);
         mask = Some(match mask {
             None => next,
             Some(mask) => {
@@ -37,11 +38,7 @@ pub(super) fn softmax(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
     if Some(mask) == before {
         return None;
     }
-    // A row of a constant mask without any element left would be uniform or NaN in the source, and zero here.
-    if r.graph.constant(mask).is_some_and(|m| has_empty_row(m, axis, &shape)) {
-        return None;
-    }
-    Some(Rewrite::Replace(Op::MaskedSoftmax { axis }, vec![scores, mask]))
+    Some(Rewrite::Replace(Op::MaskedSoftmax { axis, closed }, vec![scores, mask]))
 }
 
 fn broadcast(a: &[usize], b: &[usize]) -> Vec<usize> {
@@ -50,31 +47,26 @@ fn broadcast(a: &[usize], b: &[usize]) -> Vec<usize> {
     (0..rank).map(|i| if at(a, i) == 1 { at(b, i) } else { at(a, i) }).collect()
 }
 
-/// Whether some line along `axis` of the mask, broadcast to `shape`, has no true element.
-fn has_empty_row(mask: &Tensor, axis: usize, shape: &[usize]) -> bool {
-    let Ok(values) = mask.as_bool() else { return true };
-    let lead = shape.len() - mask.rank();
-    let Some(own) = axis.checked_sub(lead) else { return values.contains(&false) };
-    let inner: usize = mask.shape[own + 1..].iter().product();
-    let n = mask.shape[own];
-    let lines = mask.len() / n.max(1);
-    (0..lines).any(|line| {
-        let start = line / inner.max(1) * n * inner + line % inner.max(1);
-        (0..n).all(|k| !values[start + k * inner])
-    })
+/// Scores without their mask.
+struct Taken {
+    /// The unmasked scores, of the shape of the masked ones.
+    scores: ValueId,
+    mask: ValueId,
+    /// What the mask makes of a row that it closes.
+    row: ClosedRow,
 }
 
 /// Splits scores into unmasked scores of the same shape and a mask.
-fn take_out(r: &mut Rewriter<'_>, scores: ValueId, shape: &[usize]) -> Option<(ValueId, ValueId)> {
+fn take_out(r: &mut Rewriter<'_>, scores: ValueId, shape: &[usize]) -> Option<Taken> {
     let node = r.node(scores)?.clone();
     match node.op {
         Op::Where => {
             let [Some(condition), Some(a), Some(b)] = node.inputs[..] else { return None };
-            let masked = |id: ValueId| r.floats(id).is_some_and(|v| v.iter().all(|&x| x <= MASKED));
-            if masked(b) && r.shape(a) == shape {
-                Some((a, plain(r, condition)))
-            } else if masked(a) && r.shape(b) == shape {
-                Some((b, negate(r, condition)?))
+            let masked = |id: ValueId| highest(r.floats(id)?).filter(|&v| v <= MASKED).map(ClosedRow::of_chosen);
+            if let Some(row) = masked(b).filter(|_| r.shape(a) == shape) {
+                Some(Taken { scores: a, mask: plain(r, condition), row })
+            } else if let Some(row) = masked(a).filter(|_| r.shape(b) == shape) {
+                Some(Taken { scores: b, mask: negate(r, condition)?, row })
             } else {
                 None
             }
@@ -86,24 +78,27 @@ fn take_out(r: &mut Rewriter<'_>, scores: ValueId, shape: &[usize]) -> Option<(V
     }
 }
 
+fn highest(values: &[f32]) -> Option<f32> {
+    values.iter().copied().reduce(f32::max)
+}
+
 /// Splits `x + m` if `m` is a mask, possibly with a bias in it.
-fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<(ValueId, ValueId)> {
+fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<Taken> {
     if let Some(values) = r.floats(m) {
-        if !values.iter().any(|&v| v <= MASKED) {
-            return None;
-        }
+        let low: Vec<f32> = values.iter().copied().filter(|&v| v <= MASKED).collect();
+        let row = ClosedRow::of_added(highest(&low)?);
         let keep: Vec<bool> = values.iter().map(|&v| v > MASKED).collect();
         let bias: Vec<f32> = values.iter().map(|&v| if v > MASKED { v } else { 0.0 }).collect();
         let shape = r.shape(m).to_vec();
         let mask = r.constant(Tensor::new(shape.clone(), Data::Bool(keep)).ok()?, false);
         if bias.iter().all(|&v| v == 0.0) {
-            return Some((x, mask));
+            return Some(Taken { scores: x, mask, row });
         }
         let from_weights = r.graph.value(m).from_weights;
         let bias = r.constant(Tensor::new(shape, Data::F32(bias.into())).ok()?, from_weights);
         let shape = r.shape(x).to_vec();
-        let sum = r.emit(Op::Binary(BinaryFn::Add), &[x, bias], DType::F32, shape)?;
-        return Some((sum, mask));
+        let scores = r.emit(Op::Binary(BinaryFn::Add), &[x, bias], DType::F32, shape)?;
+        return Some(Taken { scores, mask, row });
     }
     // Zeros and very negative numbers picked by a condition.
     let node = r.node(m)?.clone();
@@ -111,9 +106,9 @@ fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<(ValueId, Va
     let [Some(condition), Some(a), Some(b)] = node.inputs[..] else { return None };
     let (a, b) = (r.scalar(a)?, r.scalar(b)?);
     if a == 0.0 && b <= MASKED {
-        Some((x, plain(r, condition)))
+        Some(Taken { scores: x, mask: plain(r, condition), row: ClosedRow::of_added(b) })
     } else if a <= MASKED && b == 0.0 {
-        Some((x, negate(r, condition)?))
+        Some(Taken { scores: x, mask: negate(r, condition)?, row: ClosedRow::of_added(a) })
     } else {
         None
     }
@@ -151,34 +146,29 @@ fn negate(r: &mut Rewriter<'_>, condition: ValueId) -> Option<ValueId> {
     r.emit(Op::Unary(UnaryFn::Not), &[condition], DType::Bool, shape)
 }
 
-/// `where(isnan(s), 0, s)` after a softmax: guards rows without any element, which are zero anyway in a masked softmax and do
-/// not occur in a softmax of unmasked scores.
+/// `where(isnan(s), 0, s)` after a softmax: guards rows without any element, which do not occur in a softmax of unmasked scores.
 pub(super) fn guard(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
     let Op::Where = node.op else { return None };
     let [Some(condition), Some(zero), Some(weights)] = node.inputs[..] else { return None };
     let (function, tested) = r.unary(condition)?;
-    if function != UnaryFn::IsNaN || tested != weights || r.scalar(zero)? != 0.0 {
+    if function != UnaryFn::IsNaN || tested != weights || r.scalar(zero)? != 0.0 || r.shape(weights) != r.shape(*node.outputs.first()?) {
         return None;
     }
     let source = r.node(weights)?;
     let safe = match source.op {
+        // Rows are not numbers where -∞ closes them, and those are zeros.
         Op::MaskedSoftmax { .. } => true,
-        Op::Softmax { .. } => !masked_by_constant(r, first(source)?),
+        Op::Softmax { .. } => !masked_by_choice(r, first(source)?),
         _ => false,
     };
-    (safe && r.shape(weights) == r.shape(*node.outputs.first()?)).then_some(Rewrite::Alias(weights))
+    safe.then_some(Rewrite::Alias(weights))
 }
 
-/// Whether the scores are a sum or choice with a constant that masks.
-fn masked_by_constant(r: &Rewriter<'_>, scores: ValueId) -> bool {
-    r.node(scores).is_some_and(|node| {
-        matches!(node.op, Op::Where | Op::Binary(BinaryFn::Add))
-            && node.inputs.iter().flatten().any(|&id| match r.floats(id) {
-                Some(values) => values.iter().any(|&v| v <= MASKED),
-                // A mask that is computed may have empty rows.
-                None => r.node(id).is_some_and(|n| n.op == Op::Where),
-            })
-    })
+/// Whether the scores are chosen, or a sum with something chosen: a mask of a form that is not taken out, which may close rows.
+fn masked_by_choice(r: &Rewriter<'_>, scores: ValueId) -> bool {
+    let chosen = |id: ValueId| r.node(id).is_some_and(|n| n.op == Op::Where);
+    let sum = |n: &Node| n.op == Op::Binary(BinaryFn::Add) && n.inputs.iter().flatten().any(|&id| chosen(id));
+    chosen(scores) || r.node(scores).is_some_and(sum)
 }
 
 /// Conjunction with what is always true.

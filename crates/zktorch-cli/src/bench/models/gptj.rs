@@ -6,7 +6,7 @@
 
 use super::super::onnx::SplitMix64;
 use std::sync::Arc;
-use zktorch::float::{BinaryFn, Graph, Node, Op, UnaryFn, ValueId};
+use zktorch::float::{BinaryFn, ClosedRow, Graph, Node, Op, UnaryFn, ValueId};
 use zktorch::{DType, Data, MatrixCells, Tensor, WeightFolder, WeightStore};
 
 /// A decoder of GPT-J's shape: rotary positions, attention and perceptron side by side, logits for the last token.
@@ -179,7 +179,7 @@ impl Decoder {
         let scores = net.op(&part("scaled"), Op::Binary(BinaryFn::Mul), &[scores, scale], &square);
         let past = (0..tokens * tokens).map(|i| i % tokens <= i / tokens).collect();
         let past = net.shared(&part("past"), &Arc::new(Tensor { shape: vec![tokens, tokens], data: Data::Bool(past) }), false);
-        let shares = net.op(&part("shares"), Op::MaskedSoftmax { axis: 3 }, &[scores, past], &square);
+        let shares = net.op(&part("shares"), Op::MaskedSoftmax { axis: 3, closed: ClosedRow::Zero }, &[scores, past], &square);
         let mixed = net.op(&part("mixed"), Op::MatMul, &[shares, v], &[1, heads, tokens, width / heads]);
         let mixed = net.op(&part("mixed.turned"), Op::Transpose { perm: vec![0, 2, 1, 3] }, &[mixed], &by_heads);
         let flat = [1, tokens, width];
