@@ -25,7 +25,7 @@ def case(name, nodes, inputs, outputs, weights=None, opset=21):
     """A model of `nodes` with inputs and weights given as arrays by name."""
     infos = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in inputs.items()]
     results = [helper.make_empty_tensor_value_info(o) for o in outputs]
-    initializers = [numpy_helper.from_array(np.asarray(v), n) for n, v in (weights or {}).items()]
+    initializers = [v if isinstance(v, TensorProto) else numpy_helper.from_array(np.asarray(v), n) for n, v in (weights or {}).items()]
     graph = helper.make_graph(nodes, name, infos, results, initializers)
     CASES[name] = (helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10), inputs, outputs)
 
@@ -63,10 +63,67 @@ def closed_rows():
     case("closed_rows_added_constant", [node("Add", "x m", "scores"), *weigh], {"x": x, "v": v}, ["y"], fixed)
 
 
+def scatters():
+    """Updates that meet what is there at positions that are computed, some counted from the end, several at one position."""
+    places = {"shift": np.array([[0, 1, -3, 0, 4]], np.int64)}
+    start = np.array([[0], [-1], [1]], np.int64)
+    where = node("Add", "start shift", "index")
+    for reduction in ("none", "add", "mul", "max", "min"):
+        if reduction == "none":
+            # Positions that do not meet: of those that do, any may be the last.
+            weights = {"shift": np.array([[0, 1, -3, 2, 3]], np.int64)}
+        else:
+            weights = places
+        for kind, make in (("float", randn), ("int", lambda *shape: RNG.integers(-9, 10, shape))):
+            inputs = {"x": make(3, 7), "u": make(3, 5), "start": start}
+            scatter = node("ScatterElements", "x index u", "y", axis=1, reduction=reduction)
+            case(f"scatter_elements_{reduction}_{kind}", [where, scatter], inputs, ["y"], weights)
+    tuples = node("Add", "start shift", "index")
+    for reduction in ("add", "mul", "max", "min"):
+        inputs = {"x": randn(3, 4, 2), "u": randn(5, 2), "start": np.array([[0, 1]], np.int64)}
+        weights = {"shift": np.array([[0, 0], [2, 1], [-1, -2], [0, 0], [2, 1]], np.int64)}
+        scatter = node("ScatterND", "x index u", "y", reduction=reduction)
+        case(f"scatter_nd_{reduction}", [tuples, scatter], inputs, ["y"], weights)
+
+
+def gathers():
+    """Positions that are computed, from -n to n - 1."""
+    start = np.array([[-2], [1]], np.int64)
+    weights = {"shift": np.array([[-3, 0, 2]], np.int64)}
+    where = node("Add", "start shift", "index")
+    table, x = randn(5, 3), randn(5, 4)
+    case("gather_embedding", [where, node("Gather", "table index", "y")], {"start": start}, ["y"], {**weights, "table": table})
+    case("gather_computed", [where, node("Gather", "x index", "y")], {"start": start, "x": x}, ["y"], weights)
+    across = {**weights, "table": randn(3, 5)}
+    case("gather_columns", [where, node("Gather", "table index", "y", axis=1)], {"start": start}, ["y"], across)
+    case("gather_elements", [where, node("GatherElements", "x index", "y")], {"start": start, "x": x}, ["y"], weights)
+    pairs = {"shift": np.array([[0, -4], [-5, 3], [2, -1]], np.int64)}
+    case("gather_nd", [where, node("GatherND", "x index", "y")], {"start": np.array([[0, 0]], np.int64), "x": x}, ["y"], pairs)
+
+
+def quantised():
+    """Integers of 16 and 4 bits between floats, per tensor and per axis."""
+    x = randn(3, 8)
+    for kind, low, high in ((TensorProto.INT16, -(2**15), 2**15), (TensorProto.UINT16, 0, 2**16), (TensorProto.INT4, -8, 8), (TensorProto.UINT4, 0, 16)):
+        name = TensorProto.DataType.Name(kind).lower()
+        middle = (low + high) // 2
+        step = np.float32(6.0 / (high - low))
+        zero = helper.make_tensor("zero", kind, [], [middle])
+        through = [node("Relu", "x", "r"), node("QuantizeLinear", "r scale zero", "q"), node("DequantizeLinear", "q scale zero", "y")]
+        case(f"quantised_{name}", through, {"x": x}, ["y"], {"scale": step, "zero": zero})
+        steps = step * np.array([1, 2, 4], np.float32)
+        zeros = helper.make_tensor("zero", kind, [3], [middle, middle + 1, middle - 1])
+        through = [node(n.op_type, " ".join(n.input), " ".join(n.output), **({"axis": 0} if "Linear" in n.op_type else {})) for n in through]
+        case(f"quantised_{name}_axis", through, {"x": x}, ["y"], {"scale": steps, "zero": zeros})
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     closed_rows()
+    scatters()
+    gathers()
+    quantised()
     for name, (model, inputs, outputs) in CASES.items():
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

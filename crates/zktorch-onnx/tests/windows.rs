@@ -130,6 +130,22 @@ fn sums_meet_at_computed_positions() {
 }
 
 #[test]
+fn updates_are_multiplied_or_compared_at_computed_positions() {
+    let i = Tensor::i64(vec![4], vec![0, 2, 0, -1]).unwrap();
+    for (reduction, expected) in [("mul", [24.0, 1.0, -45.0]), ("max", [4.0, 1.0, 5.0]), ("min", [2.0, 1.0, -3.0])] {
+        let model = Model::new(18).input("x", &["3"]).input_of("i", ElementType::Int64, &["4"]).input("u", &["4"]);
+        let model = model.node("ScatterElements", "x i u", "y", vec![string("reduction", reduction)]).output("y");
+        let operands = [tensor(&[3], &[3.0, 1.0, 3.0]), i.clone(), tensor(&[4], &[2.0, -3.0, 4.0, 5.0])];
+        assert_eq!(outputs(&model.import(), &operands)[0], expected, "{reduction}");
+
+        let model = Model::new(18).input("x", &["3", "1"]).input_of("i", ElementType::Int64, &["4", "1"]).input("u", &["4", "1"]);
+        let model = model.node("ScatterND", "x i u", "y", vec![string("reduction", reduction)]).output("y");
+        let operands = operands.map(|t| Tensor { shape: vec![t.len(), 1], ..t });
+        assert_eq!(outputs(&model.import(), &operands)[0], expected, "{reduction}");
+    }
+}
+
+#[test]
 fn convolutions_and_attention_carry_states() {
     let weight = float_tensor("w", &[1, 1, 2], &[10.0, 1.0]);
     let model = Model::new(27).input("x", &["1", "1", "3"]).input("p", &["1", "1", "1"]).weight(weight);

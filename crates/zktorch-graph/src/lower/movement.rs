@@ -352,6 +352,7 @@ impl Lower<'_> {
         self.set_cells(node.outputs[0], q)
     }
 
+    /// Rows of a constant at computed indices, which may count from the end where they are not given from outside.
     pub(super) fn gather(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {
         let (x, index) = (self.operand(node, 0)?, self.operand(node, 1)?);
         if self.constant(index).is_some() {
@@ -371,7 +372,12 @@ impl Lower<'_> {
         if axis != 0 {
             return unsupported(format!("computed indices on axis {axis}, only axis 0"));
         }
-        let index = self.cells(index)?;
+        let given = self.is_given(index);
+        let mut index = self.cells(index)?;
+        if index.lo < 0 && !given {
+            let rows = self.shape(x).first().copied().unwrap_or(0);
+            index = crate::blocks::position(&mut self.ctx, &node.name, &index, rows)?;
+        }
         let q = crate::blocks::gather_rows(&mut self.ctx, &node.name, &index, &table)?;
         let shape = self.shape(out).to_vec();
         let q = self.reshaped(&node.name, q, &shape)?;

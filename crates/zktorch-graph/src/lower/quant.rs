@@ -149,7 +149,8 @@ impl Lower<'_> {
         self.set_acc(node, scale, times_real(Accumulator::of(&made.span), 1.0 / 255.0))
     }
 
-    fn is_given(&self, id: ValueId) -> bool {
+    /// Whether a tensor is an input, possibly moved.
+    pub(super) fn is_given(&self, id: ValueId) -> bool {
         let mut id = id;
         loop {
             if self.graph.inputs.contains(&id) {

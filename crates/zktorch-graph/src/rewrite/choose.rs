@@ -53,7 +53,8 @@ impl Rewriter {
     pub(super) fn product(&mut self, node: Node, axes: &[usize], x: ValueId, out: ValueId) -> Result<(), EvalError> {
         let from = self.shape(x);
         let factors: usize = axes.iter().map(|&a| from[a]).product();
-        if factors == 0 || factors > MOST_FACTORS || self.dtype(x) != DType::F32 {
+        let dtype = self.dtype(x);
+        if factors == 0 || factors > MOST_FACTORS || dtype == DType::Bool {
             return self.push(node);
         }
         let mut y = x;
@@ -63,7 +64,7 @@ impl Rewriter {
             for i in 1..size {
                 let factor = self.slice(y, a, i, 1)?;
                 let shape = self.shape(factor);
-                product = self.binary(BinaryFn::Mul, product, factor, &shape)?;
+                product = self.emit(Op::Binary(BinaryFn::Mul), &[product, factor], dtype, &shape)?;
             }
             y = product;
         }

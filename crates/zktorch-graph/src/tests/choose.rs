@@ -81,7 +81,10 @@ fn products_over_axes() {
         let y = net.op(Op::Reduce { function: ReduceFn::Prod, axes, keepdims }, &[x]);
         net.output(y);
     }
-    let inputs = vec![r.tensor(&[2, 3, 2], 1.5)];
+    let counts = net.typed_input("n", &[3, 2], DType::I64);
+    let y = net.op(Op::Reduce { function: ReduceFn::Prod, axes: vec![0], keepdims: true }, &[counts]);
+    net.output(y);
+    let inputs = vec![r.tensor(&[2, 3, 2], 1.5), Tensor::i64(vec![3, 2], vec![3, -2, 0, 5, 7, 4]).unwrap()];
     let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&model, &inputs);
 }

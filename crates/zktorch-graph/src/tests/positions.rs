@@ -13,14 +13,19 @@ fn gathering_computed_slices_along_each_axis() {
     let mut net = Net::default();
     let (x, i) = inputs(&mut net, &[2, 4, 3], &[3]);
     let double = net.op(Op::Binary(BinaryFn::Mul), &[x, x]);
-    let weight = net.weight(r.tensor(&[2, 4], 1.0));
+    let (weight, rows) = (net.weight(r.tensor(&[2, 4], 1.0)), net.weight(r.tensor(&[4, 2], 1.0)));
     for y in [net.op(Op::Gather { axis: 1 }, &[double, i]), net.op(Op::Gather { axis: 1 }, &[x, i])] {
         net.output(y);
     }
-    // Rows of a constant cannot count from the end.
     let place = net.op(Op::ArgMax { axis: 1, keepdims: false, select_last_index: false }, &[x]);
-    let y = net.op(Op::Gather { axis: 1 }, &[weight, place]);
-    net.output(y);
+    // Rows of a constant count from the end where the index is computed.
+    let next = net.constant(Tensor::i64(vec![1], vec![-1]).unwrap());
+    let back = net.op(Op::Binary(BinaryFn::Add), &[i, next]);
+    for (axis, place) in [(1, place), (1, back), (0, back)] {
+        let from = if axis == 0 { rows } else { weight };
+        let y = net.op(Op::Gather { axis }, &[from, place]);
+        net.output(y);
+    }
     let inputs = vec![r.tensor(&[2, 4, 3], 2.0), Tensor::i64(vec![3], vec![3, 0, -2]).unwrap()];
     let model = verify(&net, std::slice::from_ref(&inputs), 2e-3);
     wrong_cells_are_caught(&model, &inputs);

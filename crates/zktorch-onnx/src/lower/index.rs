@@ -2,7 +2,7 @@
 
 use super::{Ctx, Lowered};
 use crate::ImportError;
-use zktorch_float::{BinaryFn, DType, Data, Op, Tensor, ValueId, eval_op};
+use zktorch_float::{BinaryFn, DType, Data, Op, ReduceFn, Tensor, ValueId, eval_op};
 
 pub(super) fn lower(ctx: &mut Ctx<'_>) -> Option<Lowered> {
     Some(match ctx.kind() {
@@ -31,8 +31,7 @@ fn gather_nd(ctx: &mut Ctx<'_>) -> Lowered {
     ctx.emit_same(Op::GatherNd { batch_dims })
 }
 
-/// Writes updates, or combines them with what is there. For a combination the positions must be constant: updates that meet at one position
-/// come one after the other.
+/// Writes updates, or combines them with what is there. At constant positions, updates that meet at one position come one after the other.
 fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
     let function = match ctx.attrs.string("reduction") {
         Some("add") => BinaryFn::Add,
@@ -42,10 +41,10 @@ fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
         _ => return ctx.emit_same(axis.map_or(Op::ScatterNd, |axis| Op::ScatterElements { axis })),
     };
     let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
-    if function == BinaryFn::Add && ctx.builder.graph.constant(index).is_none() {
+    if ctx.builder.graph.constant(index).is_none() {
         return match axis {
-            Some(axis) => scatter_sum(ctx, axis),
-            None => scatter_sum_of_slices(ctx),
+            Some(axis) => scatter_along(ctx, function, axis),
+            None => scatter_slices(ctx, function),
         };
     }
     let (shape, own) = (ctx.shape(x), ctx.shape(updates));
@@ -80,8 +79,8 @@ fn scatter(ctx: &mut Ctx<'_>, axis: Option<usize>) -> Lowered {
     Ok(vec![ctx.reshape(y, shape)?])
 }
 
-/// Sums of updates at computed positions along an axis: `x[…, p] + Σ_j [I[…, j] = p]·u[…, j]`.
-fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
+/// Updates at computed positions along an axis, combined with what is there: `x[…, p] + Σ_j [I[…, j] = p]·u[…, j]`, or as [`combined`] says.
+fn scatter_along(ctx: &mut Ctx<'_>, function: BinaryFn, axis: usize) -> Lowered {
     let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
     let (shape, own) = (ctx.shape(x), ctx.shape(index));
     let fits = own.len() == shape.len() && (0..shape.len()).all(|d| d == axis || own[d] == shape[d]);
@@ -92,22 +91,31 @@ fn scatter_sum(ctx: &mut Ctx<'_>, axis: usize) -> Lowered {
     for (to, &from) in perm.iter().enumerate() {
         back[from] = to;
     }
-    let index = ctx.emit(Op::Position { size: shape[axis] }, &[index])?;
     let turn = |ctx: &mut Ctx<'_>, id| ctx.emit(Op::Transpose { perm: perm.clone() }, &[id]);
-    let (rows, updates) = (turn(ctx, index)?, turn(ctx, updates)?);
-    let values = switch(ctx, x)?;
-    let hits = ctx.emit(Op::OneHot { axis: shape.len(), depth: shape[axis] }, &[rows, values])?;
+    let index = ctx.emit(Op::Position { size: shape[axis] }, &[index])?;
+    let (place, updates) = (turn(ctx, index)?, turn(ctx, updates)?);
+    let turned: Vec<usize> = perm.iter().map(|&d| shape[d]).collect();
     let mut row = ctx.shape(updates);
     row.insert(row.len() - 1, 1);
     let row = ctx.reshape(updates, row)?;
+    if function != BinaryFn::Add {
+        let there = turn(ctx, x)?;
+        let column = ctx.reshape(there, [&turned[..], &[1]].concat())?;
+        let y = combined(ctx, function, column, place, row, shape.len())?;
+        let y = ctx.reshape(y, turned)?;
+        return Ok(vec![ctx.emit(Op::Transpose { perm: back }, &[y])?]);
+    }
+    let values = switch(ctx, x)?;
+    let hits = ctx.emit(Op::OneHot { axis: shape.len(), depth: shape[axis] }, &[place, values])?;
     let sums = ctx.emit(Op::MatMul, &[row, hits])?;
-    let sums = ctx.reshape(sums, perm.iter().map(|&d| shape[d]).collect())?;
+    let sums = ctx.reshape(sums, turned)?;
     let sums = ctx.emit(Op::Transpose { perm: back }, &[sums])?;
     Ok(vec![ctx.binary(BinaryFn::Add, x, sums)?])
 }
 
-/// Sums of slices at computed index tuples: `x[p, …] + Σ_j [I_j = p]·u[j, …]` with positions `p` in row-major order.
-fn scatter_sum_of_slices(ctx: &mut Ctx<'_>) -> Lowered {
+/// Slices at computed index tuples, combined with what is there: `x[p, …] + Σ_j [I_j = p]·u[j, …]` with positions `p` in row-major order, or as
+/// [`combined`] says.
+fn scatter_slices(ctx: &mut Ctx<'_>, function: BinaryFn) -> Lowered {
     let (x, index, updates) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
     let (shape, own) = (ctx.shape(x), ctx.shape(index));
     let depth = own.last().copied().unwrap_or(0);
@@ -128,12 +136,55 @@ fn scatter_sum_of_slices(ctx: &mut Ctx<'_>) -> Lowered {
     }
     let place = place.ok_or_else(|| ctx.error("no positions"))?;
     let place = ctx.reshape(place, vec![count])?;
+    if function != BinaryFn::Add {
+        let there = ctx.reshape(x, vec![positions, 1, inner])?;
+        let updates = ctx.reshape(updates, vec![1, count, inner])?;
+        let y = combined(ctx, function, there, place, updates, 1)?;
+        return Ok(vec![ctx.reshape(y, shape)?]);
+    }
     let values = switch(ctx, x)?;
     let hits = ctx.emit(Op::OneHot { axis: 0, depth: positions }, &[place, values])?;
     let updates = ctx.reshape(updates, vec![count, inner])?;
     let sums = ctx.emit(Op::MatMul, &[hits, updates])?;
     let sums = ctx.reshape(sums, shape)?;
     Ok(vec![ctx.binary(BinaryFn::Add, x, sums)?])
+}
+
+/// Most elements whose updates are chosen one by one: positions times updates.
+const MOST_CHOICES: usize = 1 << 22;
+
+/// `max(x_p, max_j (I_j = p ? u_j : x_p))`, likewise with minima, or `x_p·Π_j (I_j = p ? u_j : 1)`. `x` is `[…, n, 1]` or `[n, 1, inner]` with its axis of
+/// size 1 at `axis`, along which the updates run, and which the positions `[…, m]` lack or end with.
+fn combined(
+    ctx: &mut Ctx<'_>,
+    function: BinaryFn,
+    x: ValueId,
+    place: ValueId,
+    updates: ValueId,
+    axis: usize,
+) -> Result<ValueId, ImportError> {
+    let (shape, own) = (ctx.shape(x), ctx.shape(place));
+    let (n, count) = (shape[axis - 1], own.last().copied().unwrap_or(0));
+    let total = shape.iter().product::<usize>().saturating_mul(count);
+    ctx.ensure((1..=MOST_CHOICES).contains(&total), || {
+        format!("{count} updates at computed positions for {} elements", total / count.max(1))
+    })?;
+    let behind = shape.len() - 1 - axis;
+    let place = ctx.reshape(place, [&own[..own.len() - 1], &[1, count], &vec![1; behind][..]].concat())?;
+    let numbers = Tensor::new([&[n, 1][..], &vec![1; behind]].concat(), Data::I64((0..n as i64).collect()));
+    let numbers = ctx.literal(numbers.map_err(|e| ctx.error(e.to_string()))?);
+    let hit = ctx.binary(BinaryFn::Equal, place, numbers)?;
+    let (other, reduce) = match function {
+        BinaryFn::Max => (x, ReduceFn::Max),
+        BinaryFn::Min => (x, ReduceFn::Min),
+        _ => {
+            let values = switch(ctx, x)?;
+            (ctx.emit(Op::Slice { starts: vec![1], sizes: vec![1], steps: vec![1] }, &[values])?, ReduceFn::Prod)
+        }
+    };
+    let chosen = ctx.emit(Op::Where, &[hit, updates, other])?;
+    let all = ctx.emit(Op::Reduce { function: reduce, axes: vec![axis], keepdims: true }, &[chosen])?;
+    ctx.binary(function, x, all)
 }
 
 /// Zero and one of the type of a tensor.
