@@ -18,11 +18,11 @@ use std::collections::HashMap;
 use zktorch_algebra::{Fr, mle::sum_of_eq_below};
 use zktorch_program::Axis;
 
-struct Digit {
+struct Digit<'a> {
     size: usize,
     bits: usize,
     /// `None`: every weight is 1.
-    point: Option<Vec<Fr>>,
+    point: Option<&'a [Fr]>,
     odd: u64,
     shift: usize,
     /// Position of the axis' flag, if its size is no power of two.
@@ -119,10 +119,15 @@ impl States {
 /// `K̃(z)`, most significant bit of `z` first, for a window that lies inside `0..2^z.len()`.
 pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
     let (scale, axes) = merge(axes);
+    scale * evaluate_merged(offset, &axes, z)
+}
+
+/// [`evaluate`] for axes that move the window.
+pub(crate) fn evaluate_merged(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
     let n = z.len();
     let mut flags = 0u32;
-    let digits: Vec<Digit> = axes
-        .into_iter()
+    let digits: Vec<Digit<'_>> = axes
+        .iter()
         .map(|(axis, weight)| {
             let shift = axis.stride.trailing_zeros() as usize;
             let bits = index_bits(axis.size);
@@ -131,7 +136,7 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
                 flags - 1
             });
             let point = match weight {
-                Weight::Eq(p) => Some(p),
+                Weight::Eq(p) => Some(&p[..]),
                 Weight::Ones => None,
             };
             Digit { size: axis.size, bits, point, odd: (axis.stride >> shift) as u64, shift, flag }
@@ -144,7 +149,7 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
     states.add(0, Fr::ONE);
     let last = digits.iter().map(|d| d.shift + d.bits).max().unwrap_or(0).max(n);
     for t in 0..last {
-        let live: Vec<&Digit> = digits.iter().filter(|d| d.shift <= t && t < d.shift + d.bits).collect();
+        let live: Vec<&Digit<'_>> = digits.iter().filter(|d| d.shift <= t && t < d.shift + d.bits).collect();
         // What each choice of index bits adds, how it changes the flags, and its weight.
         let mut choices: Vec<(u64, u64, u64, Fr)> = vec![(0, !0, 0, Fr::ONE)];
         for d in &live {
@@ -191,7 +196,31 @@ pub fn evaluate(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) -> Fr {
         }
         std::mem::swap(&mut states, &mut next);
     }
-    scale * states.get(full).unwrap_or(Fr::ZERO)
+    states.get(full).unwrap_or(Fr::ZERO)
+}
+
+/// Upper bound of the steps of [`evaluate_merged`]: states times choices, over all bits of the window.
+pub(crate) fn steps<'a>(axes: impl Iterator<Item = &'a Axis>) -> u64 {
+    // Position, bits, odd part of the stride, and whether there is a flag.
+    let digits: Vec<(usize, usize, u64, bool)> = axes
+        .map(|a| {
+            let shift = a.stride.trailing_zeros() as usize;
+            (shift, index_bits(a.size), (a.stride >> shift) as u64, !a.size.is_power_of_two())
+        })
+        .collect();
+    let last = digits.iter().map(|(shift, bits, ..)| shift + bits).max().unwrap_or(0);
+    let (mut carry, mut states, mut steps) = (0u64, 1u64, 0u64);
+    for t in 0..last {
+        let live = digits.iter().filter(|(shift, bits, ..)| *shift <= t && t < shift + bits);
+        let choices = 1u64.checked_shl(live.clone().count() as u32).unwrap_or(u64::MAX);
+        let more = states.saturating_mul(choices);
+        steps = steps.saturating_add(more);
+        carry = (carry.saturating_add(live.map(|(_, _, odd, _)| odd).sum::<u64>())).div_ceil(2);
+        let flags = digits.iter().filter(|(shift, _, _, flag)| *flag && *shift <= t).count();
+        // Each step leads to one state; there are no more than carries with flags.
+        states = more.min((carry + 1).saturating_mul(1u64.checked_shl(flags as u32).unwrap_or(u64::MAX)));
+    }
+    steps
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub mod sumcheck;
 #[allow(clippy::unwrap_used)]
 mod tests;
 mod transcript;
+mod windows;
 mod witness;
 
 #[cfg(feature = "prover")]

@@ -72,7 +72,7 @@ fn moving_indices(view: &View) -> usize {
     view.axes.iter().filter(|a| a.stride != 0).fold(1, |n, a| n.saturating_mul(a.size))
 }
 
-/// Upper bound of the steps of [`crate::automaton::evaluate`], `None` beyond the number of states.
+/// Upper bound of the steps of [`crate::automaton::evaluate`], `None` beyond the number of states. [`crate::windows`] does other work where it is less.
 fn automaton_steps(axes: &[Axis]) -> Option<u64> {
     // Position, bits, odd part of the stride, and whether the size is no power of two.
     let digits: Vec<(usize, usize, u64, bool)> = axes

@@ -8,18 +8,18 @@
 //! | --- | --- | --- | --- |
 //! | 1 | | draws `ρ` | [`reduce_claims`] |
 //! | 2 | sumcheck of `Σ_j ρ^j Σ_x K_j(x) S(x)` for both heaps at once | | [`hidden_sumcheck`] |
-//! | 3 | hidden `S̃(r*)` for each heap | evaluates `K̃_j(r*)` with the carry automaton; the end of the sumcheck, in the circuit | [`automaton::evaluate`] |
+//! | 3 | hidden `S̃(r*)` for each heap | evaluates `Σ_j ρ^j K̃_j(r*)`; the end of the sumcheck, in the circuit | [`windows::evaluate`] |
 //!
 //! # Cost and soundness
 //! Prover: two multiplications per cell and claim to make `K` twice, at most eight of an integer per cell, about one and a half per cell for the rest of the sumcheck; no table of
 //! scalars has more than an eighth of the heap's length (see `streamed.rs`). Error `(claims + 2·rounds) / |F|`.
 
-use crate::automaton;
 use crate::circuit::Lc;
 use crate::claims::{Claim, Vector, Weight, index_bits};
 use crate::error::VerifyError;
 use crate::party::Party;
 use crate::sumcheck::{Weights, hidden_sumcheck};
+use crate::windows;
 use crate::witness::Witness;
 use ark_ff::{AdditiveGroup, Field};
 use zktorch_algebra::Fr;
@@ -85,7 +85,7 @@ pub fn reduce_claims<P: Party>(
     let mut check = end;
     for (group, wire) in groups.into_iter().zip(wires) {
         let own = &point[rounds - group.bits..];
-        let kernel = kernel(&group, own);
+        let kernel = windows::evaluate(&group.claims, own);
         check.add_wire(-kernel * half.pow([(rounds - group.bits) as u64]), wire);
         points.push(PointClaim { vector: group.vector, point: own.to_vec(), value: Lc::wire(wire) });
     }
@@ -97,18 +97,6 @@ struct Group {
     vector: Vector,
     bits: usize,
     claims: Vec<(Fr, Claim)>,
-}
-
-/// `Σ_j ρ^j K̃_j(r)`.
-fn kernel(group: &Group, point: &[Fr]) -> Fr {
-    let one = |(w, c): &(Fr, Claim)| *w * automaton::evaluate(c.offset, &c.axes, point);
-    #[cfg(feature = "prover")]
-    {
-        use rayon::prelude::*;
-        group.claims.par_iter().map(one).sum()
-    }
-    #[cfg(not(feature = "prover"))]
-    group.claims.iter().map(one).sum()
 }
 
 /// A view of a matrix takes all its axes, in any order: its point is the axes' points in the matrix' order.
