@@ -236,7 +236,7 @@ pub(crate) fn constant_scale(abs_max: f64, bits: u32) -> i32 {
 }
 
 /// One made-up input per graph input: standard normal floats, indices below the size of the tables they select from, ones elsewhere.
-fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
+pub fn random_inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
     let consumers = graph.consumers();
     let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;
     let mut next = move || {

@@ -28,6 +28,7 @@ mod tensor;
 mod tests;
 
 pub use blocks::BlockError;
+pub use calibrate::random_inputs;
 pub use compile::{compile, compile_into};
 pub use error::{CompileError, InputError, RunError, UnsupportedNode};
 pub use goal::{GoalReport, Limit, compile_to_goal, compile_to_goal_into};

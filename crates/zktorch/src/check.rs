@@ -67,7 +67,13 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>, calibration: &[PathBuf
         Err(e) => return Err(e),
     };
     let mut report = CheckReport { inputs: onnx.inputs(), outputs: onnx.outputs(), operators: onnx.operators(), ..CheckReport::default() };
-    match onnx.compile(&Options { calibration: calibration.to_vec(), ..Options::default() }) {
+    let options = Options { calibration: calibration.to_vec(), ..Options::default() };
+    let compiled = match calibration {
+        // As if they were real, so that activations become as narrow as those of a compiled model.
+        [] => onnx.compile_on(&onnx.made_up_samples(), &options),
+        _ => onnx.compile(&options),
+    };
+    match compiled {
         Ok(model) => {
             let shape = zktorch_protocol::proof_shape(&model.compiled.built.program).map_err(Error::Program)?;
             let made = &model.compiled.report;
@@ -79,8 +85,7 @@ pub fn check(path: &Path, dims: &BTreeMap<String, usize>, calibration: &[PathBuf
             report.cost = made.cost();
             report.proof_bytes = shape.bytes;
             report.srs_size = shape.srs_size;
-            // That the ranges are those of random inputs matters to compiled models, not to this report.
-            report.warnings = made.warnings.iter().filter(|w| !w.contains("random inputs")).cloned().collect();
+            report.warnings.clone_from(&made.warnings);
             Ok(report)
         }
         Err(Error::Compile(CompileError::Unsupported { nodes })) => {

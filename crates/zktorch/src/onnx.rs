@@ -52,6 +52,9 @@ type Task<'a> = (Cow<'a, Graph>, Cow<'a, [Vec<Tensor>]>, CompileOptions);
 /// Most samples that calibration runs; more make no difference to ranges.
 const MAX_SAMPLES: usize = 256;
 
+/// Random inputs that take the place of calibration files where only the cost matters.
+const MADE_UP: u64 = 4;
+
 impl OnnxModel {
     /// Reads an ONNX file; weights outside of it are looked for in its folder. `dims` gives symbolic sizes their values.
     ///
@@ -127,6 +130,14 @@ impl OnnxModel {
     /// Unfit calibration files, or [`Error::Compile`].
     pub fn compile(&self, options: &Options) -> Result<Model, Error> {
         self.compile_on(&self.samples(options)?, options)
+    }
+
+    /// Random inputs in the place of calibration files; none for a model without inputs.
+    pub(crate) fn made_up_samples(&self) -> Vec<Vec<Tensor>> {
+        match self.graph.inputs[..] {
+            [] => Vec::new(),
+            _ => (0..MADE_UP).map(|seed| zktorch_graph::random_inputs(&self.graph, seed)).collect(),
+        }
     }
 
     /// The samples of all calibration files.

@@ -104,13 +104,57 @@ fn node_lines(report: &CheckReport, order: Option<Order>, ui: &Ui) {
     line(ui, share(report.cost.saturating_sub(of_nodes(NodeReport::cost)), report), cells, lookups, "tables and inputs");
 }
 
-/// Seconds and bytes that a proof takes, roughly. The coefficients were fitted by hand to three proofs with 2 threads of a Xeon with AVX-512: nanogpt,
-/// gpt2-64 (both within a fifth) and gptj-28 (whose 8-bit weights take less memory than this says). Up to eight threads are taken to help
-/// in proportion.
+/// Seconds and bytes that a proof takes, roughly. The coefficients were fitted by hand to the models of docs/performance.md and README.md, from mlp to
+/// gpt2-256 and from cells-16 to cells-26, measured with 1 and 2 threads of a Xeon with AVX-512. Up to eight threads are taken to help in proportion.
 fn estimate(report: &CheckReport) -> (f64, u64) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let work = 0.5e-6 * report.cells as f64 + 0.28e-6 * report.lookups as f64 + 4e-9 * report.parameters as f64;
-    // Weights have 16 bits.
-    let memory = 110 * report.cells + 10 * report.lookups + 2 * report.parameters;
-    (0.02 + work / cores.min(8.0), 20_000_000 + memory as u64)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (prove_seconds(report, cores), peak_bytes(report))
+}
+
+fn prove_seconds(report: &CheckReport, cores: usize) -> f64 {
+    let size = (report.cells + report.lookups) as f64;
+    // Messages and circuits grow much slower than tables do.
+    let work = 0.04 + 1e-4 * size.sqrt() + 0.27e-6 * size + 6e-9 * report.parameters as f64;
+    let speedup = if cores == 1 { 1.0 } else { 0.9 * cores.min(8) as f64 };
+    0.03 + work / speedup
+}
+
+/// Weights have 16 bits.
+fn peak_bytes(report: &CheckReport) -> u64 {
+    20_000_000 + (34 * (report.cells + report.lookups) + 2 * report.parameters) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cells, lookups and parameters in millions, seconds with two threads and megabytes, as docs/performance.md has them.
+    const MEASURED: [(&str, [f64; 3], f64, f64); 14] = [
+        ("mlp", [0.001, 0.001, 0.007], 0.052, 22.0),
+        ("trees", [0.053, 0.032, 0.6], 0.087, 27.0),
+        ("lenet5", [0.045, 0.024, 0.062], 0.086, 26.0),
+        ("nanogpt", [0.74, 0.51, 0.21], 0.408, 78.0),
+        ("vgg16", [1.05, 0.72, 15.2], 0.61, 114.0),
+        ("gpt2-16", [2.8, 3.6, 124.0], 1.76, 600.0),
+        ("gpt2-64", [10.8, 14.4, 124.0], 3.99, 1190.0),
+        ("gpt2-256", [55.9, 64.0, 124.0], 20.4, 4050.0),
+        ("mobilenetv2", [13.8, 13.6, 3.5], 3.5, 940.0),
+        ("resnet50", [22.7, 20.8, 25.6], 7.13, 1490.0),
+        ("bert-base", [27.0, 31.3, 110.0], 8.94, 2190.0),
+        ("vit-b16", [48.8, 51.9, 86.0], 17.8, 3980.0),
+        ("cells-20", [0.75, 0.78, 0.54], 0.272, 63.0),
+        ("cells-26", [42.7, 48.8, 0.54], 13.5, 2750.0),
+    ];
+
+    #[test]
+    fn estimates_are_within_a_factor_of_one_and_a_half() {
+        for (name, sizes, seconds, megabytes) in MEASURED {
+            let [cells, lookups, parameters] = sizes.map(|millions| (millions * 1e6) as usize);
+            let report = CheckReport { cells, lookups, parameters, ..CheckReport::default() };
+            let near = |estimated: f64, measured: f64| estimated < 1.5 * measured && measured < 1.5 * estimated;
+            let (time, memory) = (prove_seconds(&report, 2), peak_bytes(&report) as f64 / 1e6);
+            assert!(near(time, seconds), "{name}: {time} s, measured {seconds}");
+            assert!(near(memory, megabytes), "{name}: {memory} MB, measured {megabytes}");
+        }
+    }
 }
