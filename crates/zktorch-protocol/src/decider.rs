@@ -58,6 +58,7 @@ pub(crate) fn decide<P: Party>(
     let Total { form, slack: u, claim, rows, error, .. } = total;
     let mask_row = form.rows();
     let count = mask_row + MASK_ROWS;
+    debug_assert!(secrets.is_none() || claim.poly[count * ROW - 1] != Fr::ZERO, "the opening's mask covers all wires");
     let bits = row_bits(count);
     let mask = party.random(MASK_ROWS * ROW);
     party.hidden("mask wires", MASK_ROWS * ROW, || mask)?;

@@ -125,9 +125,40 @@ pub struct ProvingKey {
     pub params_blinders: Vec<Fr>,
     /// Blinders of each matrix' rows.
     pub matrix_blinders: Vec<Vec<Fr>>,
+    /// See [`ProvingKey::message_table`].
+    #[cfg(feature = "prover")]
+    pub(crate) messages: std::sync::Arc<OnceLock<zktorch_algebra::msm::FixedBaseTable>>,
 }
 
 impl ProvingKey {
+    /// A key that has made no proof yet.
+    pub(crate) fn new(key_digest: [u8; 32], srs: pcs::Srs, params_blinders: Vec<Fr>, matrix_blinders: Vec<Vec<Fr>>) -> ProvingKey {
+        ProvingKey {
+            key_digest,
+            srs,
+            params_blinders,
+            matrix_blinders,
+            #[cfg(feature = "prover")]
+            messages: Default::default(),
+        }
+    }
+
+    /// Multiples of what hidden messages are committed with, for all proofs with this key.
+    #[cfg(feature = "prover")]
+    pub(crate) fn message_table(&self) -> &zktorch_algebra::msm::FixedBaseTable {
+        // Not made within `get_or_init`: while a thread waits for others to make a part, it may begin another proof with the key, and would wait for itself.
+        self.messages.get().unwrap_or_else(|| {
+            let table = crate::party::message_table(&self.srs, pcs::hiding_generator());
+            self.messages.get_or_init(|| table)
+        })
+    }
+
+    /// Does now what the first proof with the key does once for all: milliseconds, for which another thread may run the model.
+    #[cfg(feature = "prover")]
+    pub fn prepare(&self) {
+        self.message_table();
+    }
+
     /// Encoding: digest, then counts (u64 little-endian) and values.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer(self.key_digest.to_vec());
@@ -149,7 +180,7 @@ impl ProvingKey {
         // A list takes 8 bytes at least: its count.
         let mut blinders = reader.list(8, Reader::scalars).filter(|lists| !lists.is_empty() && reader.0.is_empty()).ok_or_else(bad)?;
         let params_blinders = blinders.remove(0);
-        Ok(ProvingKey { key_digest, srs, params_blinders, matrix_blinders: blinders })
+        Ok(ProvingKey::new(key_digest, srs, params_blinders, blinders))
     }
 }
 
@@ -158,9 +189,14 @@ impl ProvingKey {
 mod setup {
     use super::*;
     use crate::cells::PaddedMatrix;
-    use crate::party::random_scalar;
+    use crate::circuit::ROW;
+    use crate::party::{message_table, random_scalar};
+    use ark_ec::CurveGroup;
     use rand_core::CryptoRng;
-    use zktorch_algebra::{G1Projective, msm};
+    use zktorch_algebra::{
+        G1Projective,
+        msm::{self, FixedBaseTable},
+    };
     use zktorch_program::Parameters;
 
     /// Why keys cannot be made.
@@ -225,30 +261,36 @@ mod setup {
         let mut random = |n: usize| (0..n).map(|_| random_scalar(rng)).collect::<Vec<Fr>>();
         let row = 1 << program.row_bits;
         let params_blinders = random(parameters.heap.len().div_ceil(row));
-        let params_rows = blinded_rows(&srs.g1, pcs.h, &parameters.heap, row, &params_blinders);
+        let table = message_table(&srs, pcs.h);
+        let params_rows = blinded_rows(&srs.g1, &table, &parameters.heap, row, &params_blinders);
         let (mut matrix_rows, mut matrix_blinders) = (Vec::new(), Vec::new());
         for (m, values) in program.matrices.iter().zip(&parameters.matrices) {
             let matrix = PaddedMatrix::new(&m.shape, values.view());
             let blinders = random(matrix_row_count(&m.shape, program.row_bits));
             let rows = matrix.commit_rows(&srs.g1, 1 << matrix_row_bits(&m.shape, program.row_bits));
-            matrix_rows.push(blinded(rows, pcs.h, &blinders));
+            matrix_rows.push(blinded(rows, (&table, ROW), &blinders));
             matrix_blinders.push(blinders);
         }
         let key = VerifyingKey::new(program.clone(), params_rows, matrix_rows, pcs);
-        let proving = ProvingKey { key_digest: key.digest(), srs, params_blinders, matrix_blinders };
+        let proving = ProvingKey::new(key.digest(), srs, params_blinders, matrix_blinders);
         Ok((proving, key))
     }
 
-    /// `C_i = Σ_j cells[i·row + j] G_j + β_i H`.
-    pub(crate) fn blinded_rows(generators: &[G1Affine], h: G1Affine, cells: &[i64], row: usize, blinders: &[Fr]) -> Vec<G1Affine> {
-        blinded(msm::commit_rows(generators, cells, row), h, blinders)
+    /// `C_i = Σ_j cells[i·row + j] G_j + β_i H`; `table` is that of the key's messages.
+    pub(crate) fn blinded_rows(
+        generators: &[G1Affine],
+        table: &FixedBaseTable,
+        cells: &[i64],
+        row: usize,
+        blinders: &[Fr],
+    ) -> Vec<G1Affine> {
+        let rows = msm::commit_rows(generators, cells, row);
+        blinded(rows, (table, ROW), blinders)
     }
 
-    /// Adds `β_i H` to the commitments.
-    fn blinded(plain: Vec<G1Affine>, h: G1Affine, blinders: &[Fr]) -> Vec<G1Affine> {
-        use ark_ec::CurveGroup;
-        let table = msm::FixedBaseTable::new(&[h], 8);
-        let blinded: Vec<G1Projective> = plain.iter().zip(blinders).map(|(c, b)| table.mul_sum(&[(0, *b)]) + *c).collect();
+    /// Adds `β_i H` to the commitments, `H` being a base of the table.
+    fn blinded(plain: Vec<G1Affine>, (table, h): (&FixedBaseTable, usize), blinders: &[Fr]) -> Vec<G1Affine> {
+        let blinded: Vec<G1Projective> = plain.iter().zip(blinders).map(|(c, b)| table.mul_sum(&[(h, *b)]) + *c).collect();
         G1Projective::normalize_batch(&blinded)
     }
 }

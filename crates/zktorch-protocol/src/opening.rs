@@ -123,10 +123,12 @@ pub fn open_rows<P: Party>(
         .collect();
     let rounds = claims.iter().map(|(c, _, hi)| c.point.len() - hi).max().unwrap_or(0);
 
-    // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random.
+    // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random. What pads all of them to a power of two is zero, as
+    // everybody knows.
     let rows = party.circuit().rows + messages(rounds, 2, LATE) + (claims.len() + 1).div_ceil(ROW) + MASK_ROWS;
-    let mask_bits = rounds.max((rows * ROW).next_power_of_two().trailing_zeros() as usize);
-    let mut mask = party.random((1 << mask_bits) + 1);
+    let mask_len = (rows * ROW).max(1 << rounds);
+    let mask_bits = mask_len.next_power_of_two().trailing_zeros() as usize;
+    let mut mask = party.random(mask_len + 1);
     let mask_blinder = mask.pop().unwrap_or_default();
     let mask_commitment = party.point("opening mask", || prover::commit(secrets, &mask, mask_blinder))?;
 
@@ -180,7 +182,7 @@ pub fn open_rows<P: Party>(
             blinder += *fold * eq_index(&claim.point[..*hi], i) * b;
         }
     }
-    let poly = prover::fold(combined, &folds, mask);
+    let poly = prover::fold(combined, &folds, mask, mask_bits);
     Ok(OpenClaim { bits: mask_bits, kernel: vec![(Fr::ONE, point)], value, commitment, poly, table: Vec::new(), blinder })
 }
 
@@ -360,8 +362,10 @@ pub(crate) mod prover {
         out
     }
 
-    pub(super) fn fold(combined: Vec<Vec<Fr>>, folds: &[Fr], mask: Vec<Fr>) -> Vec<Fr> {
+    /// The masked vector, `2^bits` values.
+    pub(super) fn fold(combined: Vec<Vec<Fr>>, folds: &[Fr], mask: Vec<Fr>, bits: usize) -> Vec<Fr> {
         let mut sum = mask;
+        sum.resize(1 << bits, Fr::ZERO);
         for (u, f) in combined.iter().zip(folds) {
             add_padded(&mut sum, *f, u);
         }
@@ -453,7 +457,7 @@ pub(crate) mod prover {
     pub(super) fn finals(_: usize, _: Option<&NoProver>, _: &[Fr], _: &[Fr]) -> Vec<Fr> {
         Vec::new()
     }
-    pub(super) fn fold(_: Vec<Vec<Fr>>, _: &[Fr], _: Vec<Fr>) -> Vec<Fr> {
+    pub(super) fn fold(_: Vec<Vec<Fr>>, _: &[Fr], _: Vec<Fr>, _: usize) -> Vec<Fr> {
         Vec::new()
     }
     pub(super) fn clear_evaluate(_: &[OpenClaim], _: &[Fr]) -> Fr {

@@ -293,7 +293,7 @@ mod prover {
     pub(crate) fn message_table(srs: &crate::pcs::Srs, h: G1Affine) -> FixedBaseTable {
         let mut bases = srs.g1[..ROW].to_vec();
         bases.push(h);
-        FixedBaseTable::new(&bases, 6)
+        FixedBaseTable::new(&bases, 5)
     }
 
     /// Called with a message's name and its content, which it may change.

@@ -315,7 +315,7 @@ mod prover {
     use super::*;
     use crate::accumulate::{Accumulator, AccumulatorError};
     use crate::keys::{ProvingKey, blinded_rows};
-    use crate::party::{Part, Prover, message_table, random_scalar};
+    use crate::party::{Part, Prover, random_scalar};
     use rand_core::{CryptoRng, RngCore};
 
     /// Why a proof cannot be made.
@@ -375,8 +375,7 @@ mod prover {
         rng: R,
         phase: &mut dyn FnMut(Phase),
     ) -> Result<Accumulator, ProveError> {
-        let table = message_table(&pk.srs, key.pcs.h);
-        let mut party = Prover::new(Transcript::new(), &table, rng);
+        let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
         accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)
     }
 
@@ -450,8 +449,7 @@ mod prover {
         phase: &mut dyn FnMut(Phase),
         hook: impl FnOnce(&mut Prover<'_, R>),
     ) -> Result<Vec<u8>, ProveError> {
-        let table = message_table(&pk.srs, key.pcs.h);
-        let mut party = Prover::new(Transcript::new(), &table, rng);
+        let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
         hook(&mut party);
         let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
         phase(Phase::Decider);
@@ -507,7 +505,7 @@ mod prover {
             }
         };
         let h = key.pcs.h;
-        let heap_rows = blinded_rows(&pk.srs.g1, h, heap, row, &heap_blinders);
+        let heap_rows = blinded_rows(&pk.srs.g1, pk.message_table(), heap, row, &heap_blinders);
         party.restart(statement.transcript(&key_digest));
         let secrets = Secrets {
             opening: OpeningSecrets { witness, program, srs: &pk.srs, h },

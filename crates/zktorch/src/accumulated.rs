@@ -93,7 +93,7 @@ impl Accumulated {
     /// A key of another model.
     pub fn decide(self, key: &ProvingKey) -> Result<Proof, Error> {
         self.belongs_to(key)?;
-        let proof = self.accumulator.decide(&key.key.srs, key.verifying_key().key.hiding_generator(), random::secret_rng());
+        let proof = self.accumulator.decide(&key.key, random::secret_rng());
         Ok(Proof::new(self.model, self.runs, proof))
     }
 

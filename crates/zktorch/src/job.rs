@@ -325,6 +325,7 @@ pub fn prove_all(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<ProvedAll, Error> {
     key.check_model(model)?;
+    key.key.prepare();
     let job = Job {
         model,
         key,

@@ -100,7 +100,8 @@ pub fn prove_linked(
     key.check_model(model)?;
     let mut clock = Clock { phases: Vec::new(), progress };
     clock.begin("witness");
-    let run = model.run(inputs)?;
+    let (run, ()) = rayon::join(|| model.run(inputs), || key.key.prepare());
+    let run = run?;
     let verifying = key.verifying_key();
     let id = verifying.model_id();
     let cells = protocol::Witness { heap: &run.witness.heap, parameters: &model.compiled.built.parameters };

@@ -11,13 +11,14 @@ use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, Field};
 
 use super::lists::NEGATE;
+use super::vector::Point;
 use crate::ifma::{Ifma, Lazy, Packed, U64x8, prefetch};
-use crate::{G1Affine, G1Projective};
+use crate::{G1Affine, G1Projective, par};
 
 type Packed8 = Packed<FqConfig>;
 
 /// Steps between asking for points and using them.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 
 /// Words of the coordinates, raised (see [`Packed`]) and below the modulus; all zeros for the identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +28,42 @@ pub(super) struct Raised([u64; 8]);
 impl Raised {
     pub(super) const IDENTITY: Self = Self([0; 8]);
 
-    pub(super) fn new(p: &G1Affine) -> Self {
+    #[cfg(test)]
+    fn new(p: &G1Affine) -> Self {
         if p.is_zero() {
             return Self::IDENTITY;
         }
         let raise = |x: Fq| (0..4).fold(x, |x, _| crate::limbs::add(&x, &x)).0.0;
         let ([a, b, c, d], [e, f, g, h]) = (raise(p.x), raise(p.y));
         Self([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// Raises points.
+pub(super) fn raise(ifma: Ifma, mut points: Vec<Point>) -> Vec<Raised> {
+    par::chunks_mut(&mut points, 1 << 12, |_, points| {
+        // SAFETY: the token says that the processor has the instructions.
+        unsafe { raise_all(ifma, points) };
+    });
+    points.into_iter().map(|p| Raised(p.0)).collect()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn raise_all(ifma: Ifma, points: &mut [Point]) {
+    let factor = Packed8::splat_raised(ifma, &Fq::from(16u64));
+    for eight in points.chunks_mut(8) {
+        let mut rows = [U64x8::zero(ifma); 8];
+        for (row, point) in rows.iter_mut().zip(eight.iter()) {
+            *row = U64x8::load(ifma, &point.0);
+        }
+        let [a, b, c, d, e, f, g, h] = U64x8::transpose(rows);
+        // Below 1.1p, and zero stays zero.
+        let x = Packed8::from_words(ifma, [a, b, c, d]).mul(ifma, factor).reduce::<1>(ifma);
+        let y = Packed8::from_words(ifma, [e, f, g, h]).mul(ifma, factor).reduce::<1>(ifma);
+        let ([a, b, c, d], [e, f, g, h]) = (x.to_words(), y.to_words());
+        for (point, row) in eight.iter_mut().zip(U64x8::transpose([a, b, c, d, e, f, g, h])) {
+            row.store(&mut point.0);
+        }
     }
 }
 
@@ -55,43 +85,81 @@ pub(super) fn sum(ifma: Ifma, points: &[Raised], entries: &[u32]) -> G1Projectiv
 fn sum_lanes(ifma: Ifma, points: &[Raised], entries: &[u32]) -> G1Projective {
     let zero = Packed8::zero(ifma);
     let nine = Packed8::splat_raised(ifma, &Fq::from(9u64));
-    let mut sum = Eight { x: zero, y: Packed8::splat_raised(ifma, &Fq::ONE), z: zero };
-    for (step, eight) in entries.chunks(8).enumerate() {
-        for entry in entries.get(8 * (step + AHEAD)..).unwrap_or_default().iter().take(8) {
+    let identity = Eight { x: zero, y: Packed8::splat_raised(ifma, &Fq::ONE), z: zero };
+    // Two sums that do not wait for each other.
+    let mut sums = [identity; 2];
+    for (step, entries_of_step) in entries.chunks(16).enumerate() {
+        for entry in entries.get(16 * (step + AHEAD)..).unwrap_or_default().iter().take(16) {
             prefetch(&points[(entry & !NEGATE) as usize]);
         }
-        let mut rows = [U64x8::zero(ifma); 8];
-        let (mut negative, mut used) = (0u32, 0u8);
-        for (i, entry) in eight.iter().enumerate() {
-            rows[i] = U64x8::load(ifma, &points[(entry & !NEGATE) as usize].0);
-            negative |= (entry >> 31) << i;
-            used |= 1 << i;
+        for (sum, eight) in sums.iter_mut().zip(entries_of_step.chunks(8)) {
+            let mut rows = [U64x8::zero(ifma); 8];
+            let (mut negative, mut used) = (0u32, 0u8);
+            for (i, entry) in eight.iter().enumerate() {
+                rows[i] = U64x8::load(ifma, &points[(entry & !NEGATE) as usize].0);
+                negative |= (entry >> 31) << i;
+                used |= 1 << i;
+            }
+            let [a, b, c, d, e, f, g, h] = U64x8::transpose(rows);
+            let x = Packed8::from_words(ifma, [a, b, c, d]);
+            let y = Packed8::from_words(ifma, [e, f, g, h]).lazy();
+            let y = y.select(negative as u8, Lazy::multiple::<1>(ifma).sub(y)).carry(ifma);
+            let next = add_affine(ifma, *sum, x, y, nine);
+            *sum = Eight { x: sum.x.select(used, next.x), y: sum.y.select(used, next.y), z: sum.z.select(used, next.z) };
         }
-        let [a, b, c, d, e, f, g, h] = U64x8::transpose(rows);
-        let x = Packed8::from_words(ifma, [a, b, c, d]);
-        let y = Packed8::from_words(ifma, [e, f, g, h]).lazy();
-        let y = y.select(negative as u8, Lazy::multiple::<1>(ifma).sub(y)).carry(ifma);
-        let next = add_affine(ifma, sum, x, y, nine);
-        sum = Eight { x: sum.x.select(used, next.x), y: sum.y.select(used, next.y), z: sum.z.select(used, next.z) };
     }
+    let mut sum = add(ifma, sums[0], sums[1], nine);
     sum = add(ifma, sum, Eight { x: sum.x.rotate::<4>(), y: sum.y.rotate::<4>(), z: sum.z.rotate::<4>() }, nine);
     sum = add(ifma, sum, Eight { x: sum.x.rotate::<2>(), y: sum.y.rotate::<2>(), z: sum.z.rotate::<2>() }, nine);
     sum = add(ifma, sum, Eight { x: sum.x.rotate::<1>(), y: sum.y.rotate::<1>(), z: sum.z.rotate::<1>() }, nine);
-    // To Jacobian coordinates, x = X/Z² and y = Y/Z³: (X·Z, Y·Z², Z).
-    let zz = sum.z.square(ifma);
-    let plain = Packed8::splat(ifma, &Fq::ONE);
-    let first = |v: Packed8| {
-        let mut out = [Fq::ZERO; 8];
-        v.store(ifma, &mut out);
-        out[0]
-    };
-    let z = first(sum.z.mul(ifma, plain).canonical(ifma));
-    if z == Fq::ZERO {
-        return G1Projective::default();
+    sum.to_jacobian(ifma)[0]
+}
+
+impl Eight {
+    /// To Jacobian coordinates, x = X/Z² and y = Y/Z³: (X·Z, Y·Z², Z).
+    #[inline(always)]
+    fn to_jacobian(self, ifma: Ifma) -> [G1Projective; 8] {
+        let plain = Packed8::splat(ifma, &Fq::ONE);
+        let zz = self.z.square(ifma);
+        let coordinates = [self.x.mul(ifma, self.z), self.y.mul(ifma, zz), self.z];
+        let mut out = [[Fq::ZERO; 8]; 3];
+        for (out, v) in out.iter_mut().zip(coordinates) {
+            v.mul(ifma, plain).canonical(ifma).store(ifma, out);
+        }
+        let [x, y, z] = out;
+        std::array::from_fn(|i| if z[i] == Fq::ZERO { G1Projective::default() } else { G1Projective::new_unchecked(x[i], y[i], z[i]) })
     }
-    let x = first(sum.x.mul(ifma, sum.z).mul(ifma, plain).canonical(ifma));
-    let y = first(sum.y.mul(ifma, zz).mul(ifma, plain).canonical(ifma));
-    G1Projective::new_unchecked(x, y, z)
+}
+
+/// `P, 2^window·P, …, 2^(window·(count - 1))·P` for each of at most eight points.
+pub(super) fn doublings(ifma: Ifma, points: &[G1Affine], window: usize, count: usize) -> Vec<G1Projective> {
+    // SAFETY: the token says that the processor has the instructions.
+    unsafe { double_lanes(ifma, points, window, count) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn double_lanes(ifma: Ifma, points: &[G1Affine], window: usize, count: usize) -> Vec<G1Projective> {
+    let nine = Packed8::splat_raised(ifma, &Fq::from(9u64));
+    let (mut x, mut y, mut z) = ([Fq::ZERO; 8], [Fq::ONE; 8], [Fq::ZERO; 8]);
+    for (i, p) in points.iter().enumerate().filter(|(_, p)| !p.is_zero()) {
+        (x[i], y[i], z[i]) = (p.x, p.y, Fq::ONE);
+    }
+    let factor = Packed8::splat_raised(ifma, &Fq::from(16u64));
+    let mut sum = Eight {
+        x: Packed8::load(ifma, &x).mul(ifma, factor),
+        y: Packed8::load(ifma, &y).mul(ifma, factor),
+        z: Packed8::load(ifma, &z).mul(ifma, factor),
+    };
+    let mut out = vec![G1Projective::default(); points.len() * count];
+    for j in 0..count {
+        for (i, p) in sum.to_jacobian(ifma).into_iter().take(points.len()).enumerate() {
+            out[i * count + j] = p;
+        }
+        for _ in 0..window {
+            sum = add(ifma, sum, sum, nine);
+        }
+    }
+    out
 }
 
 /// `P + (x, y)` with `x` and `y` at most `p`.
@@ -114,15 +182,17 @@ fn add(ifma: Ifma, p: Eight, q: Eight, nine: Packed8) -> Eight {
     let xx = p.x.mul(ifma, q.x);
     let yy = p.y.mul(ifma, q.y);
     let zz = p.z.mul(ifma, q.z);
-    // Each below 1.5p + 3p.
-    let cross = |a: Packed8, b: Packed8, c: Packed8, d: Packed8, ab: Packed8, cd: Packed8| {
-        let sum = a.add(ifma, b).mul(ifma, c.add(ifma, d));
-        Lazy::multiple::<3>(ifma).add(sum.lazy()).sub(ab.lazy()).sub(cd.lazy()).carry(ifma)
-    };
-    let xy = cross(p.x, p.y, q.x, q.y, xx, yy);
-    let yz = cross(p.y, p.z, q.y, q.z, yy, zz);
-    let xz = cross(p.x, p.z, q.x, q.z, xx, zz);
+    let xy = cross(ifma, (p.x, p.y), (q.x, q.y), (xx, yy));
+    let yz = cross(ifma, (p.y, p.z), (q.y, q.z), (yy, zz));
+    let xz = cross(ifma, (p.x, p.z), (q.x, q.z), (xx, zz));
     finish(ifma, (xx, yy, zz.mul(ifma, nine)), (xy, yz, xz), nine)
+}
+
+/// `ad + bc` from `ac` and `bd`. Below `1.5p + 3p`. (No closure: it would be compiled without the instructions.)
+#[inline(always)]
+fn cross(ifma: Ifma, (a, b): (Packed8, Packed8), (c, d): (Packed8, Packed8), (ac, bd): (Packed8, Packed8)) -> Packed8 {
+    let sum = a.add(ifma, b).mul(ifma, c.add(ifma, d));
+    Lazy::multiple::<3>(ifma).add(sum.lazy()).sub(ac.lazy()).sub(bd.lazy()).carry(ifma)
 }
 
 /// The common end of both formulas: from `x₁x₂`, `y₁y₂`, `9z₁z₂` (below `1.2p`) and the mixed terms (below `4.6p`).

@@ -40,25 +40,28 @@ impl FixedBaseTable {
         // One bit more than the scalar for the carry out of the last signed digit.
         let windows = (SCALAR_BITS + 1).div_ceil(window);
         assert!((bases.len() * windows) << (window - 1) < 1 << 31, "an entry is addressed by 31 bits");
-        let units = par::map(bases.len(), |b| {
-            let mut units = vec![bases[b].into_group()];
-            for j in 1..windows {
-                let mut unit = units[j - 1];
-                for _ in 0..window {
-                    unit.double_in_place();
-                }
-                units.push(unit);
-            }
-            G1Projective::normalize_batch(&units)
-        })
-        .concat();
         let half = 1 << (window - 1);
         let entries = 'entries: {
             #[cfg(target_arch = "x86_64")]
             if let Some(ifma) = crate::ifma::Ifma::get() {
-                break 'entries Entries::Vector(ifma, multiples(super::vector::Vector(ifma), &units, half, Raised::new));
+                let units = par::map(bases.len().div_ceil(8), |g| {
+                    let eight = &bases[8 * g..bases.len().min(8 * g + 8)];
+                    G1Projective::normalize_batch(&complete::doublings(ifma, eight, window, windows))
+                });
+                break 'entries Entries::Vector(ifma, complete::raise(ifma, multiples(super::vector::Vector(ifma), &units.concat(), half)));
             }
-            Entries::Portable(multiples(super::portable::Portable, &units, half, |p| *p))
+            let units = par::map(bases.len(), |b| {
+                let mut units = vec![bases[b].into_group()];
+                for j in 1..windows {
+                    let mut unit = units[j - 1];
+                    for _ in 0..window {
+                        unit.double_in_place();
+                    }
+                    units.push(unit);
+                }
+                G1Projective::normalize_batch(&units)
+            });
+            Entries::Portable(multiples(super::portable::Portable, &units.concat(), half))
         };
         Self { window, windows, bases: bases.len(), entries }
     }
@@ -123,34 +126,37 @@ impl FixedBaseTable {
     }
 }
 
-/// For each unit `U`: `U, 2U, …, half·U`, in the form that `convert` gives them. `half` is a power of two.
-fn multiples<A: Adder, T: Copy + Send + Sync>(adder: A, units: &[G1Affine], half: usize, convert: fn(&G1Affine) -> T) -> Vec<T> {
-    let parts = units.len().div_ceil(32);
-    par::map(parts, |part| {
-        let units = adder.import(&units[32 * part..units.len().min(32 * (part + 1))]);
-        let mut table = vec![adder.identity(); units.len() * half];
-        for (row, unit) in table.chunks_exact_mut(half).zip(units.iter()) {
+/// Units whose multiples one task finds: enough for additions to share inversions, and their multiples stay in the second-level cache.
+const UNITS: usize = 64;
+
+/// For each unit `U`: `U, 2U, …, half·U`. `half` is a power of two.
+fn multiples<A: Adder>(adder: A, units: &[G1Affine], half: usize) -> Vec<A::Point> {
+    let units = adder.import(units);
+    let mut table = vec![adder.identity(); units.len() * half];
+    par::chunks_mut(&mut table, UNITS * half, |first, table| {
+        for (row, unit) in table.chunks_exact_mut(half).zip(&units[first / half..]) {
             row[0] = *unit;
         }
+        let rows = table.len() / half;
         let mut scratch = adder.scratch();
+        let mut sums = vec![adder.identity(); table.len() / 2];
+        let mut pairs: Vec<Pair> = Vec::with_capacity(sums.len());
         let mut known = 1;
         while known < half {
             // d + known, for the multiples d that are known.
-            let pair = |i: usize| {
+            pairs.clear();
+            pairs.extend((0..rows * known).map(|i| {
                 let row = i / known * half;
                 Pair { a: (row + i % known) as u32, b: (row + known - 1) as u32, out: i as u32 }
-            };
-            let pairs: Vec<Pair> = (0..units.len() * known).map(pair).collect();
-            let mut sums = vec![adder.identity(); pairs.len()];
-            adder.add(&mut scratch, &table, &pairs, &mut sums);
+            }));
+            adder.add(&mut scratch, table, &pairs, &mut sums);
             for (row, sums) in table.chunks_exact_mut(half).zip(sums.chunks_exact(known)) {
                 row[known..2 * known].copy_from_slice(sums);
             }
             known *= 2;
         }
-        table.iter().map(|p| convert(&adder.export(p))).collect::<Vec<T>>()
-    })
-    .concat()
+    });
+    table
 }
 
 /// `count ≤ 16` bits of a 256-bit integer from position `start`; zero beyond its end.

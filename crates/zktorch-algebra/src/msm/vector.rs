@@ -25,7 +25,7 @@ const AHEAD: usize = 6;
 /// abscissa zero). One line of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(align(64))]
-pub(super) struct Point([u64; 8]);
+pub(super) struct Point(pub(super) [u64; 8]);
 
 const IDENTITY: Point = Point([0; 8]);
 

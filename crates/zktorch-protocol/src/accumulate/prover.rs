@@ -4,9 +4,10 @@ use super::{Digest, Messages, Total, fold_messages};
 use crate::bytes::{Reader, Writer};
 use crate::circuit::{Form, Pair, ROW, cross_terms};
 use crate::decider;
+use crate::keys::ProvingKey;
 use crate::opening::{OpenClaim, prover::commit_to};
-use crate::party::{Party, Prover, message_table, random_scalar};
-use crate::pcs::Srs;
+use crate::party::{Party, Prover, random_scalar};
+use crate::pcs::{Srs, hiding_generator};
 use crate::proof::Phase;
 use crate::transcript::Transcript;
 use ark_ff::{AdditiveGroup, Field};
@@ -171,10 +172,9 @@ impl Accumulator {
     }
 
     /// Proves the accumulator: the messages of its leaves, its folds, and the decider.
-    pub fn decide(self, srs: &Srs, h: G1Affine, rng: impl CryptoRng) -> Vec<u8> {
-        let table = message_table(srs, h);
-        let mut party = Prover::new(Transcript::new(), &table, rng);
-        self.decide_with(&mut party, srs, h, &mut |_| {});
+    pub fn decide(self, pk: &ProvingKey, rng: impl CryptoRng) -> Vec<u8> {
+        let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
+        self.decide_with(&mut party, &pk.srs, hiding_generator(), &mut |_| {});
         party.proof
     }
 

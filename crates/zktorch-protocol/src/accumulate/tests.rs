@@ -69,7 +69,7 @@ impl Setting {
         leaves.into_iter().reduce(|a, b| self.fold(a, b, 50)).unwrap()
     }
     fn decide(&self, a: Accumulator) -> Vec<u8> {
-        a.decide(&self.pk.srs, self.vk.pcs.h, rng(99))
+        a.decide(&self.pk, rng(99))
     }
     fn verify(&self, proof: &[u8]) -> Result<(), VerifyError> {
         verify_all(&self.vk, &self.statements(), proof).map(|_| ())
@@ -182,7 +182,7 @@ fn two_decisions_of_one_accumulator_have_only_its_leaves_in_common() {
     let s = Setting::new(2);
     let folded = s.fold(s.leaf(0, &s.runs[0].0, 1), s.leaf(1, &s.runs[1].0, 2), 3);
     let start = folded.messages().len();
-    let decide = |seed| folded.clone().decide(&s.pk.srs, s.vk.pcs.h, rng(seed));
+    let decide = |seed| folded.clone().decide(&s.pk, rng(seed));
     let (a, b) = (decide(4), decide(5));
     assert_eq!(a[..start], b[..start]);
     let words = a[start..].as_chunks::<32>().0.iter().zip(b[start..].as_chunks::<32>().0);

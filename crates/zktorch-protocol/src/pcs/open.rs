@@ -36,7 +36,8 @@ pub fn open<T: PcsTranscript>(srs: &Srs, poly: &[Fr], point: &[Fr], transcript: 
     let width = 1 << low;
     let (u_high, u_low) = point.split_at(variables - low);
     let (eq_high, eq_low) = (mle::eq_table(u_high), mle::eq_table(u_low));
-    let commit = |p: &[Fr]| msm(&srs.g1, p);
+    // What a short vector was padded with stays zero in all that is computed from it.
+    let commit = |p: &[Fr]| msm(&srs.g1, &p[..p.iter().rposition(|c| *c != Fr::ZERO).map_or(0, |last| last + 1)]);
 
     let h: Vec<Fr> = poly.par_chunks(width).map(|row| dot(row, &eq_low)).collect();
     let value = dot(&h, &eq_high);
