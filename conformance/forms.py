@@ -63,6 +63,32 @@ def closed_rows():
     case("closed_rows_added_constant", [node("Add", "x m", "scores"), *weigh], {"x": x, "v": v}, ["y"], fixed)
 
 
+def padding():
+    """Masks of padding as exporters write them: tokens that are none are closed to all, beside a fixed causal mask."""
+    given = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], np.int64)
+    x, v = randn(2, 4, 4), randn(2, 4, 3)
+    inputs = {"x": x, "v": v, "mask": given}
+    low = np.float32(np.finfo(np.float32).min)
+    causal = np.where(np.tril(np.ones((1, 4, 4), bool)), np.float32(0), low).astype(np.float32)
+    weigh = [node("Softmax", "scores", "p", axis=-1), node("MatMul", "p v", "y")]
+    spread = node("Unsqueeze", "mask axis", "wide")
+    weights = {"axis": np.array([1], np.int64), "low": low, "one": np.float32(1), "none": np.int64(0)}
+    # (1 - mask)·low, as BERT and GPT-2 have it.
+    factor = [spread, node("Cast", "wide", "f", to=TensorProto.FLOAT), node("Sub", "one f", "c"), node("Mul", "c low", "m")]
+    case("padding_multiplied", [*factor, node("Add", "x m", "scores"), *weigh], inputs, ["y"], weights)
+    both = [*factor, node("Add", "m causal", "all"), node("Add", "x all", "scores")]
+    case("padding_and_causal", [*both, *weigh], inputs, ["y"], {**weights, "causal": np.maximum(causal, np.float32(-1e9))})
+    # masked_fill of the inverted mask, and of the causal one.
+    fill = [*factor[:3], node("Cast", "c", "b", to=TensorProto.BOOL), node("Where", "b low c", "m")]
+    case("padding_filled", [*fill, node("Add", "x m", "scores"), *weigh], inputs, ["y"], weights)
+    gone = [spread, node("Equal", "wide none", "gone"), node("Where", "gone low causal", "m")]
+    case("padding_filled_causal", [*gone, node("Add", "x m", "scores"), *weigh], inputs, ["y"], {**weights, "causal": causal})
+    # Of numbers that are closed where a sum is not zero, as later versions write it.
+    summed = [spread, node("Cast", "wide", "f", to=TensorProto.FLOAT), node("Add", "causal f", "sum"), node("Equal", "sum zero", "gone")]
+    case("padding_summed", [*summed, node("Where", "gone low causal", "m"), node("Add", "x m", "scores"), *weigh], inputs, ["y"],
+         {**weights, "causal": causal, "zero": np.float32(0)})
+
+
 def scatters():
     """Updates that meet what is there at positions that are computed, some counted from the end, several at one position."""
     places = {"shift": np.array([[0, 1, -3, 0, 4]], np.int64)}
@@ -121,6 +147,7 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     closed_rows()
+    padding()
     scatters()
     gathers()
     quantised()

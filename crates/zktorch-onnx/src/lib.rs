@@ -16,7 +16,8 @@
 //! ([`MaskedSoftmax`](zktorch_float::Op::MaskedSoftmax)). A row that a mask closes entirely has the weights that ONNX Runtime gives it: equal
 //! ones if the mask puts numbers of at most -2^29 (like -1e9) on the scores or any number in their place, those of the unmasked scores if it adds a number nearer to 0 (like -10000), and
 //! zeros in the operator `Attention` and where the mask is -∞ (which is not a number in the source, unless a guard makes zeros of it).
-//! Two masks that are added one after the other and close a row only together count as one.
+//! Two masks that are added one after the other and close a row only together count as one. Of the numbers that say which tokens are no padding, those from
+//! 1 on say so.
 
 mod attributes;
 mod builder;

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Model, bool_tensor, close, float_tensor, int, int_tensor, ints, numbers, outputs, tensor};
-use zktorch_float::{ClosedRow, Graph, Op, Tensor, UnaryFn};
+use zktorch_float::{BinaryFn, ClosedRow, Graph, Op, Tensor, UnaryFn};
 use zktorch_onnx::proto::ElementType;
 
 fn only_op(graph: &Graph) -> &Op {
@@ -234,6 +234,42 @@ fn computed_masks_are_taken_out() {
     let x = x.to_f32_vec();
     let first = 1.0 / (1.0 + (x[2] - x[0]).exp());
     close(&y[..3], &[first, 0.0, 1.0 - first]);
+}
+
+/// Scores of two queries and four keys under a mask of the keys, `nodes` of which make `m` from the numbers `n`.
+fn padded(element: ElementType, low: f32, nodes: &[(&str, &str, &str)]) -> Graph {
+    let causal = float_tensor("causal", &[2, 4], &[0.0, 0.0, 0.0, f32::MIN, 0.0, 0.0, 0.0, 0.0]);
+    let model = Model::new(13).input("x", &["2", "4"]).input_of("n", element, &["1", "4"]).weight(causal);
+    let model = model.scalar("zero", 0.0).scalar("one", 1.0).scalar("low", low);
+    let to = |op: &str, to| if op == "Cast" { vec![int("to", to)] } else { vec![] };
+    let float = ElementType::Float as i64;
+    let model = nodes.iter().fold(model, |m, &(op, operands, result)| m.node(op, operands, result, to(op, float)));
+    model.node("Add", "x m", "a", vec![]).node("Softmax", "a", "y", vec![int("axis", -1)]).output("y").import()
+}
+
+#[test]
+fn padding_is_taken_out_in_all_its_spellings() {
+    let factor = [("Cast", "n", "f"), ("Sub", "one f", "c"), ("Mul", "c low", "m")];
+    let both = [("Cast", "n", "f"), ("Sub", "one f", "c"), ("Mul", "low c", "p"), ("Add", "p causal", "m")];
+    let summed = [("Cast", "n", "f"), ("Add", "causal f", "s"), ("Equal", "s zero", "g"), ("Where", "g low causal", "m")];
+    for (nodes, causal) in [(&factor[..], false), (&both, true), (&summed, true)] {
+        let graph = padded(ElementType::Int64, f32::MIN, nodes);
+        assert!(graph.nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { closed: ClosedRow::Equal, .. })), "{nodes:?}");
+        assert!(!graph.nodes.iter().any(|n| matches!(n.op, Op::Binary(BinaryFn::Mul | BinaryFn::Add))), "{nodes:?}: {:?}", graph.nodes);
+        let n = Tensor::i64(vec![1, 4], vec![1, 0, 1, 1]).unwrap();
+        let x = Tensor::f32(vec![2, 4], vec![0.5, 9.0, 0.5, 0.5, 1.0, 9.0, 1.0, 1.0]).unwrap();
+        let first = if causal { [0.5, 0.0, 0.5, 0.0] } else { [1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0] };
+        let y = outputs(&graph, &[x, n]).remove(0);
+        close(&y[..4], &first);
+        close(&y[4..], &[1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0]);
+    }
+}
+
+#[test]
+fn fractions_of_a_finite_penalty_are_no_mask() {
+    let nodes = [("Sub", "one n", "c"), ("Mul", "c low", "m")];
+    let masked = |low| padded(ElementType::Float, low, &nodes).nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { .. }));
+    assert!(masked(-1e9) && !masked(-10000.0));
 }
 
 #[test]

@@ -100,18 +100,88 @@ fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<Taken> {
         let scores = r.emit(Op::Binary(BinaryFn::Add), &[x, bias], DType::F32, shape)?;
         return Some(Taken { scores, mask, row });
     }
-    // Zeros and very negative numbers picked by a condition.
     let node = r.node(m)?.clone();
-    let Op::Where = node.op else { return None };
-    let [Some(condition), Some(a), Some(b)] = node.inputs[..] else { return None };
-    let (a, b) = (r.scalar(a)?, r.scalar(b)?);
-    if a == 0.0 && b <= MASKED {
-        Some(Taken { scores: x, mask: plain(r, condition), row: ClosedRow::of_added(b) })
-    } else if a <= MASKED && b == 0.0 {
-        Some(Taken { scores: x, mask: negate(r, condition)?, row: ClosedRow::of_added(a) })
-    } else {
-        None
+    match node.op {
+        // Very negative numbers picked by a condition, and zeros or another mask elsewhere.
+        Op::Where => {
+            let [Some(condition), Some(a), Some(b)] = node.inputs[..] else { return None };
+            let low = |id: ValueId| r.scalar(id).filter(|&v| v <= MASKED);
+            let (low, rest, mask) = match (low(a), low(b)) {
+                (None, Some(low)) => (low, a, plain(r, condition)),
+                (Some(low), None) => (low, b, negate(r, condition)?),
+                _ => return None,
+            };
+            Some(Taken { scores: plus(r, x, rest)?, mask, row: ClosedRow::of_added(low) })
+        }
+        // (1 - open)·low
+        Op::Binary(BinaryFn::Mul) => {
+            let (low, closed) = orders(pair(&node)?).into_iter().find_map(|(c, other)| Some((r.scalar(c)?, other)))?;
+            let row = ClosedRow::of_added(low);
+            let mask = if low <= MASKED { opposite(r, closed, row != ClosedRow::Scores)? } else { return None };
+            Some(Taken { scores: x, mask, row })
+        }
+        // One of several masks, or of a mask and a bias; the others stay a part of the scores.
+        Op::Binary(BinaryFn::Add) => {
+            let (p, q) = pair(&node)?;
+            let (taken, rest) = orders((p, q)).into_iter().find_map(|(mask, rest)| Some((additive(r, x, mask)?, rest)))?;
+            Some(Taken { scores: plus(r, taken.scores, rest)?, ..taken })
+        }
+        _ => None,
     }
+}
+
+/// The sum of scores and something that does not make them larger.
+fn plus(r: &mut Rewriter<'_>, scores: ValueId, other: ValueId) -> Option<ValueId> {
+    if r.scalar(other) == Some(0.0) {
+        return Some(scores);
+    }
+    let shape = r.shape(scores).to_vec();
+    if broadcast(&shape, r.shape(other)) != shape {
+        return None;
+    }
+    r.emit(Op::Binary(BinaryFn::Add), &[scores, other], DType::F32, shape)
+}
+
+/// Where a number is 0, if it is 0 or 1: a cast truth value, or `1 - n` for a number `n` that is 1 where a position is open, as it is from 1 on. Floats may be
+/// anything between, so only what weighs every such difference as a whole one (`whole`) is a mask.
+fn opposite(r: &mut Rewriter<'_>, number: ValueId, whole: bool) -> Option<ValueId> {
+    let node = r.node(number)?.clone();
+    let shape = r.shape(number).to_vec();
+    match node.op {
+        Op::Cast { .. } if r.graph.value(first(&node)?).dtype == DType::Bool => negate(r, first(&node)?),
+        Op::Binary(BinaryFn::Sub) => {
+            let (one, mut open) = pair(&node)?;
+            if r.scalar(one) != Some(1.0) {
+                return None;
+            }
+            if let Some(Node { op: Op::Cast { .. }, inputs, .. }) = r.node(open) {
+                open = inputs.first().copied().flatten()?;
+            }
+            let one = match r.graph.value(open).dtype {
+                DType::Bool => return Some(plain(r, open)),
+                DType::I64 => Tensor::i64(Vec::new(), vec![1]).ok()?,
+                DType::F32 if whole => Tensor::scalar(1.0),
+                DType::F32 => return None,
+            };
+            let one = r.constant(one, false);
+            r.emit(Op::Binary(BinaryFn::GreaterOrEqual), &[open, one], DType::Bool, shape)
+        }
+        _ => None,
+    }
+}
+
+/// `mask + n = 0` where a constant mask has nothing but zeros and very negative numbers: where it is open and `n` is 0.
+pub(super) fn open_zero(r: &mut Rewriter<'_>, node: &Node) -> Option<Rewrite> {
+    let Op::Binary(BinaryFn::Equal) = node.op else { return None };
+    let (zero, sum) = orders(pair(node)?).into_iter().find(|&(zero, _)| r.scalar(zero) == Some(0.0))?;
+    let (a, b) = r.binary(sum, BinaryFn::Add)?;
+    let is_mask = |r: &Rewriter<'_>, id| r.floats(id).is_some_and(|v| v.contains(&0.0) && v.iter().all(|&v| v == 0.0 || v <= MASKED));
+    let (mask, number) = orders((a, b)).into_iter().find(|&(mask, _)| is_mask(r, mask))?;
+    let open = r.floats(mask)?.iter().map(|&v| v == 0.0).collect();
+    let open = Tensor::bool(r.shape(mask).to_vec(), open).ok()?;
+    let (open, shape) = (r.constant(open, false), r.shape(number).to_vec());
+    let none = r.emit(Op::Binary(BinaryFn::Equal), &[number, zero], DType::Bool, shape)?;
+    Some(Rewrite::Replace(Op::Binary(BinaryFn::And), vec![open, none]))
 }
 
 /// A mask without parts that its broadcasting does anyway.

@@ -52,6 +52,7 @@ const RULES: &[fn(&mut Rewriter<'_>, &Node) -> Option<Rewrite>] = &[
     mask::softmax,
     mask::guard,
     mask::all_true,
+    mask::open_zero,
     norm::rms,
     norm::scale,
     norm::bias,
