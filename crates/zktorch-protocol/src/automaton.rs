@@ -15,7 +15,10 @@
 use crate::claims::{Weight, index_bits};
 use ark_ff::{AdditiveGroup, Field};
 use std::collections::HashMap;
-use zktorch_algebra::{Fr, mle::sum_of_eq_below};
+use zktorch_algebra::{
+    Fr,
+    mle::{eq_index, sum_of_eq_below},
+};
 use zktorch_program::Axis;
 
 struct Digit<'a> {
@@ -147,44 +150,45 @@ pub(crate) fn evaluate_merged(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) 
     let bound = digits.iter().fold(2u64, |sum, d| sum.saturating_add(d.odd)).saturating_mul(full + 1);
     let (mut states, mut next) = (States::new(bound), States::new(bound));
     states.add(0, Fr::ONE);
-    let last = digits.iter().map(|d| d.shift + d.bits).max().unwrap_or(0).max(n);
-    for t in 0..last {
-        let live: Vec<&Digit<'_>> = digits.iter().filter(|d| d.shift <= t && t < d.shift + d.bits).collect();
-        // What each choice of index bits adds, how it changes the flags, and its weight.
-        let mut choices: Vec<(u64, u64, u64, Fr)> = vec![(0, !0, 0, Fr::ONE)];
-        for d in &live {
+    let ends = digits.iter().map(|d| d.shift + d.bits).max().unwrap_or(0);
+    // What each choice of index bits adds, how it changes the flags, and its weight; with the weight of either output bit.
+    let (mut choices, mut weighted): (Vec<Choice<Fr>>, Vec<Choice<[Fr; 2]>>) = Default::default();
+    for t in 0..ends.max(n) {
+        let offset_bits = offset.checked_shr(t as u32).unwrap_or(0);
+        if t >= ends && states.list.len() <= FEW {
+            // Only carries are left to be added to the offset.
+            let high = z.get(..n.saturating_sub(t)).unwrap_or_default();
+            let rest = |(key, value): &(u64, Fr)| {
+                let index = offset_bits.checked_add((key >> flags) as usize).filter(|_| key & full == full);
+                index.map_or(Fr::ZERO, |index| *value * eq_index(high, index))
+            };
+            return states.list.iter().map(rest).sum();
+        }
+        choices.clear();
+        choices.push((0, !0, 0, Fr::ONE));
+        for d in digits.iter().filter(|d| d.shift <= t && t < d.shift + d.bits) {
             let position = t - d.shift;
             let size_bit = (d.size >> position) & 1;
-            choices = choices
-                .iter()
-                .flat_map(|&(sum, keep, set, w)| {
-                    [0usize, 1].map(|bit| {
-                        let w = match &d.point {
-                            Some(p) => {
-                                let r = p[d.bits - 1 - position];
-                                w * if bit == 1 { r } else { Fr::ONE - r }
-                            }
-                            None => w,
-                        };
-                        let (mut keep, mut set) = (keep, set);
-                        if let Some(f) = d.flag
-                            && bit != size_bit
-                        {
-                            keep &= !(1 << f);
-                            if bit < size_bit {
-                                set |= 1 << f;
-                            }
-                        }
-                        (sum + if bit == 1 { d.odd } else { 0 }, keep, set, w)
-                    })
-                })
-                .collect();
+            let one = d.point.map(|p| p[d.bits - 1 - position]);
+            for i in 0..choices.len() {
+                let (sum, keep, set, w) = choices[i];
+                let high = one.map_or(w, |r| w * r);
+                let low = if one.is_some() { w - high } else { w };
+                let changed = |bit: usize| match d.flag {
+                    Some(f) if bit != size_bit => (keep & !(1 << f), if bit < size_bit { set | 1 << f } else { set }),
+                    _ => (keep, set),
+                };
+                let ((keep0, set0), (keep1, set1)) = (changed(0), changed(1));
+                choices[i] = (sum, keep0, set0, low);
+                choices.push((sum + d.odd, keep1, set1, high));
+            }
         }
-        let offset_bit = if t < usize::BITS as usize { (offset >> t) & 1 } else { 0 } as u64;
-        // With the weight of either output bit.
-        let (zero, one) = if t < n { (Fr::ONE - z[n - 1 - t], z[n - 1 - t]) } else { (Fr::ONE, Fr::ZERO) };
-        let weighted: Vec<(u64, u64, u64, [Fr; 2])> =
-            choices.into_iter().map(|(sum, keep, set, w)| (sum + offset_bit, keep, set, [w * zero, w * one])).collect();
+        let one = if t < n { z[n - 1 - t] } else { Fr::ZERO };
+        weighted.clear();
+        weighted.extend(choices.iter().map(|&(sum, keep, set, w)| {
+            let high = w * one;
+            (sum + (offset_bits & 1) as u64, keep, set, [w - high, high])
+        }));
         next.clear();
         for (state, value) in &states.list {
             let (carry, flag) = (state >> flags, state & full);
@@ -198,6 +202,12 @@ pub(crate) fn evaluate_merged(offset: usize, axes: &[(Axis, Weight)], z: &[Fr]) 
     }
     states.get(full).unwrap_or(Fr::ZERO)
 }
+
+/// A choice of index bits: what it adds, the flags that it keeps, those that it sets, and its weight.
+type Choice<W> = (u64, u64, u64, W);
+
+/// States whose carries are not worth following any further.
+const FEW: usize = 3;
 
 /// Upper bound of the steps of [`evaluate_merged`]: states times choices, over all bits of the window.
 pub(crate) fn steps<'a>(axes: impl Iterator<Item = &'a Axis>) -> u64 {

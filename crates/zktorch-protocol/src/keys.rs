@@ -3,10 +3,11 @@
 use crate::bytes::{Reader, Writer};
 use crate::claims::index_bits;
 use crate::error::VerifyError;
+use crate::party::decode_points;
 use crate::pcs;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
-use zktorch_algebra::{Fr, G1_BYTES, G1Affine, g1_each_from_bytes, g1_to_bytes};
+use zktorch_algebra::{Fr, G1_BYTES, G1Affine, g1_to_bytes};
 use zktorch_program::Program;
 
 /// What a verifier needs: the program, the commitments to the parameters and the reference string's verifier part. It *is* the model's
@@ -25,8 +26,17 @@ pub struct VerifyingKey {
     digest: OnceLock<[u8; 32]>,
 }
 
+/// Encoding of a verifying key that is at hand, the same as that of [`Encoded`].
+#[derive(Serialize)]
+struct Encoding<'a> {
+    program: &'a Program,
+    params_rows: Vec<[u8; G1_BYTES]>,
+    matrix_rows: Vec<Vec<[u8; G1_BYTES]>>,
+    pcs: Vec<u8>,
+}
+
 /// Encoding of a verifying key.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Encoded {
     program: Program,
     params_rows: Vec<[u8; G1_BYTES]>,
@@ -58,8 +68,8 @@ impl VerifyingKey {
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
         let rows = |rows: &[G1Affine]| rows.iter().map(g1_to_bytes).collect();
-        let encoded = Encoded {
-            program: self.program.clone(),
+        let encoded = Encoding {
+            program: &self.program,
             params_rows: rows(&self.params_rows),
             matrix_rows: self.matrix_rows.iter().map(|r| rows(r)).collect(),
             pcs: self.pcs.encode(),
@@ -72,9 +82,20 @@ impl VerifyingKey {
         let bad = |why: &str| VerifyError::Key(why.to_string());
         let encoded: Encoded = postcard::from_bytes(bytes).map_err(|e| VerifyError::Key(format!("it cannot be read: {e}")))?;
         let rows = |rows: &[[u8; G1_BYTES]]| {
-            g1_each_from_bytes(rows).into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| bad("a commitment is no canonical curve point"))
+            decode_points(rows).into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| bad("a commitment is no canonical curve point"))
         };
-        let matrix_rows = encoded.matrix_rows.iter().map(|r| rows(r)).collect::<Result<_, _>>()?;
+        // All at once, since matrices with a single row are many.
+        let points = rows(&encoded.matrix_rows.concat())?;
+        let mut rest = &points[..];
+        let matrix_rows = encoded
+            .matrix_rows
+            .iter()
+            .map(|rows| {
+                let (own, others) = rest.split_at_checked(rows.len()).unwrap_or((rest, &[]));
+                rest = others;
+                own.to_vec()
+            })
+            .collect();
         let pcs = pcs::VerifierKey::decode(&encoded.pcs).map_err(|e| VerifyError::Key(e.to_string()))?;
         let key = VerifyingKey::new(encoded.program, rows(&encoded.params_rows)?, matrix_rows, pcs);
         if key.encode() != bytes {
@@ -90,6 +111,8 @@ impl VerifyingKey {
         if !counts {
             return Err(bad("it has another number of commitments than its program has rows"));
         }
+        // The bytes are the canonical encoding.
+        key.digest.get_or_init(|| *blake3::hash(bytes).as_bytes());
         Ok(key)
     }
 

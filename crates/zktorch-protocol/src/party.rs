@@ -74,7 +74,7 @@ const DECODED: usize = 64;
 const MOST_DECODED: usize = 1 << 12;
 
 /// Decodes words as points, on all cores.
-fn decode(words: &[[u8; G1_BYTES]]) -> Vec<Option<G1Affine>> {
+pub(crate) fn decode_points(words: &[[u8; G1_BYTES]]) -> Vec<Option<G1Affine>> {
     #[cfg(feature = "prover")]
     {
         use rayon::prelude::*;
@@ -130,7 +130,7 @@ impl<'a> Verifier<'a> {
     pub(crate) fn decode_ahead(&mut self) {
         if let Source::Proof { rest, ahead, ahead_end, window } = &mut self.source {
             let words = rest.as_chunks::<G1_BYTES>().0;
-            *ahead = decode(words.get(..*window).unwrap_or(words));
+            *ahead = decode_points(words.get(..*window).unwrap_or(words));
             *ahead_end = rest.len().saturating_sub(ahead.len().saturating_mul(G1_BYTES));
         }
     }

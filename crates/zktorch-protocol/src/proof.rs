@@ -91,7 +91,7 @@ impl<'a> Statement<'a> {
     }
 
     /// A transcript that has absorbed the statement: the verifying key (by digest: program, tables, visibilities, parameter commitments), which program is derived from it, the
-    /// caller's context and the public tensors. Imported rows are absorbed with the others.
+    /// caller's context and the public tensors, each by its BLAKE3 digest. Imported rows are absorbed with the others.
     pub(crate) fn transcript(&self, key_digest: &[u8; 32]) -> Transcript {
         let mut t = Transcript::new();
         t.absorb_bytes(b"verifying key", key_digest);
@@ -99,8 +99,10 @@ impl<'a> Statement<'a> {
         t.absorb_bytes(b"context", self.context);
         t.absorb_bytes(b"public tensors", &(self.publics.len() as u64).to_le_bytes());
         for values in self.publics {
-            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            t.absorb_bytes(b"public tensor", &bytes);
+            let mut bytes = vec![0u8; 8 * values.len()];
+            bytes.as_chunks_mut::<8>().0.iter_mut().zip(values).for_each(|(bytes, v)| *bytes = v.to_le_bytes());
+            // A digest stands for what may be megabytes: the transcript's permutation is slower than BLAKE3 by far.
+            t.absorb_bytes(b"public tensor digest", blake3::hash(&bytes).as_bytes());
         }
         t
     }

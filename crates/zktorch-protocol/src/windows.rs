@@ -140,10 +140,12 @@ fn plan(windows: &[Window], n: usize) -> (Vec<Group<'_>>, Vec<&Window>) {
         let costs = fingerprints.iter().enumerate().filter_map(|(inner, fingerprint)| {
             let axes = window.inner(inner);
             let shared = sharing.get(fingerprint).copied().unwrap_or(1);
-            // A few more bits than necessary: their table is soon made, and the sums then have long blocks.
-            let least = least_bits(axes);
-            let bits = least.max(10).min(n);
-            (least <= MOST_BITS).then(|| ((table_cost(axes) + (1 << bits)) / shared + window.cost(inner, bits), inner, fingerprint))
+            // More bits than necessary make a longer table, and longer blocks of the sums.
+            let sums = (least_bits(axes)..=MOST_BITS.min(n))
+                .step_by(2)
+                .map(|bits| window.cost(inner, bits).saturating_add((1 << bits) / shared))
+                .min();
+            sums.map(|sums| (sums.saturating_add(table_cost(axes) / shared), inner, fingerprint))
         });
         let best = costs.min_by_key(|(cost, ..)| *cost);
         let Some((_, inner, fingerprint)) = best.filter(|(cost, ..)| (*cost as u64) < automaton_cost(&window.axes)) else {

@@ -124,17 +124,24 @@ pub struct VerifyingKey {
 
 impl VerifyingKey {
     pub(crate) fn new(key: protocol::VerifyingKey, info: ModelInfo) -> Result<VerifyingKey, String> {
+        let encoded = key.encode();
+        VerifyingKey::with_encoding(key, encoded, info)
+    }
+
+    /// `encoded` is what [`protocol::VerifyingKey::encode`] makes of `key`.
+    fn with_encoding(key: protocol::VerifyingKey, encoded: Vec<u8>, info: ModelInfo) -> Result<VerifyingKey, String> {
         info.check(key.program())?;
         let metadata = postcard::to_allocvec(&info).map_err(|e| e.to_string())?;
         let id = ModelId::new(&key.digest(), &metadata);
-        let payload = postcard::to_allocvec(&VerifyingFile { info: info.clone(), key: key.encode() }).map_err(|e| e.to_string())?;
+        let payload = postcard::to_allocvec(&VerifyingFile { info: info.clone(), key: encoded }).map_err(|e| e.to_string())?;
         Ok(VerifyingKey { key, info, id, payload })
     }
 
     fn decode(payload: &[u8]) -> Result<VerifyingKey, String> {
         let file: VerifyingFile = postcard::from_bytes(payload).map_err(|e| e.to_string())?;
         let key = protocol::VerifyingKey::decode(&file.key).map_err(|e| e.to_string())?;
-        let key = VerifyingKey::new(key, file.info)?;
+        // Decoding has refused other encodings of the same key.
+        let key = VerifyingKey::with_encoding(key, file.key, file.info)?;
         if key.payload == payload { Ok(key) } else { Err("the encoding is not canonical".to_owned()) }
     }
 

@@ -23,12 +23,15 @@ pub fn verify(args: &args::Verify, ui: &Ui) -> Result<Outcome, Failure> {
     let elapsed = began.elapsed().as_secs_f64();
     match result {
         Ok((statements, phases)) => {
-            let mut accepted = accepted_json(&statements, &key, elapsed);
-            accepted["phases"] = phases.iter().map(|(name, time)| ((*name).to_owned(), json!(time.as_secs_f64()))).collect();
-            if let Some(score) = zktorch::score(key.info(), &statements) {
-                accepted["metric"] = super::prove_metric::score_json(score);
+            // Public tensors are large: they become JSON only where it is asked for.
+            if ui.json {
+                let mut accepted = accepted_json(&statements, &key, elapsed);
+                accepted["phases"] = phases.iter().map(|(name, time)| ((*name).to_owned(), json!(time.as_secs_f64()))).collect();
+                if let Some(score) = zktorch::score(key.info(), &statements) {
+                    accepted["metric"] = super::prove_metric::score_json(score);
+                }
+                ui.result(&accepted);
             }
-            ui.result(&accepted);
             for (k, statement) in statements.iter().enumerate() {
                 if statements.len() > 1 {
                     ui.line(format!("{} of {}:", k + 1, statements.len()));
