@@ -266,6 +266,14 @@ fn padding_is_taken_out_in_all_its_spellings() {
 }
 
 #[test]
+fn sums_of_sums_are_searched_for_masks_in_bounded_time() {
+    let model = Model::new(13).input("x", &["2", "4"]).node("Add", "x x", "s0", vec![]);
+    let model = (1..60).fold(model, |m, i| m.node("Add", &format!("s{0} s{0}", i - 1), &format!("s{i}"), vec![]));
+    let graph = model.node("Add", "x s59", "a", vec![]).node("Softmax", "a", "y", vec![int("axis", -1)]).output("y").import();
+    assert!(!graph.nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { .. })));
+}
+
+#[test]
 fn fractions_of_a_finite_penalty_are_no_mask() {
     let nodes = [("Sub", "one n", "c"), ("Mul", "c low", "m")];
     let masked = |low| padded(ElementType::Float, low, &nodes).nodes.iter().any(|n| matches!(n.op, Op::MaskedSoftmax { .. }));

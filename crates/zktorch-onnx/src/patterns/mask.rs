@@ -72,7 +72,7 @@ fn take_out(r: &mut Rewriter<'_>, scores: ValueId, shape: &[usize]) -> Option<Ta
             }
         }
         Op::Binary(BinaryFn::Add) => {
-            orders(pair(&node)?).into_iter().find_map(|(x, m)| if r.shape(x) == shape { additive(r, x, m) } else { None })
+            orders(pair(&node)?).into_iter().find_map(|(x, m)| if r.shape(x) == shape { additive(r, x, m, MAX_MASKS) } else { None })
         }
         _ => None,
     }
@@ -82,8 +82,8 @@ fn highest(values: &[f32]) -> Option<f32> {
     values.iter().copied().reduce(f32::max)
 }
 
-/// Splits `x + m` if `m` is a mask, possibly with a bias in it.
-fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<Taken> {
+/// Splits `x + m` if `m` is a mask, possibly with a bias in it, or a sum of at most `parts` with a mask among them.
+fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId, parts: usize) -> Option<Taken> {
     if let Some(values) = r.floats(m) {
         let low: Vec<f32> = values.iter().copied().filter(|&v| v <= MASKED).collect();
         let row = ClosedRow::of_added(highest(&low)?);
@@ -121,9 +121,9 @@ fn additive(r: &mut Rewriter<'_>, x: ValueId, m: ValueId) -> Option<Taken> {
             Some(Taken { scores: x, mask, row })
         }
         // One of several masks, or of a mask and a bias; the others stay a part of the scores.
-        Op::Binary(BinaryFn::Add) => {
+        Op::Binary(BinaryFn::Add) if parts > 1 => {
             let (p, q) = pair(&node)?;
-            let (taken, rest) = orders((p, q)).into_iter().find_map(|(mask, rest)| Some((additive(r, x, mask)?, rest)))?;
+            let (taken, rest) = orders((p, q)).into_iter().find_map(|(mask, rest)| Some((additive(r, x, mask, parts - 1)?, rest)))?;
             Some(Taken { scores: plus(r, taken.scores, rest)?, ..taken })
         }
         _ => None,
