@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use zktorch_algebra::{
     Fr,
     mle::eq_table,
-    small::WideAccumulator,
+    small::{WideAccumulator, dot},
     table::{add_scaled, bind},
 };
 use zktorch_program::Axis;
@@ -35,21 +35,33 @@ const TERM: usize = 2;
 const BLOCK: usize = 20;
 const STEP: u64 = 8;
 
+/// Sums that are worth dividing between threads.
+const LARGE: usize = 1 << 15;
+
 /// `Σ_j c_j K̃_j(z)`, most significant bit of `z` first, for windows that lie inside `0..2^z.len()`.
 pub(crate) fn evaluate(claims: &[(Fr, Claim)], z: &[Fr]) -> Fr {
     let windows: Vec<Window> = claims.iter().map(|(weight, claim)| Window::new(*weight, claim)).collect();
     let (groups, others) = plan(&windows, z.len());
-    sum_of(&groups, |group| group.sum(z)) + sum_of(&others, |w| w.scale * automaton::evaluate_merged(w.offset, &w.axes, z))
+    let alone = |w: &&Window| w.scale * automaton::evaluate_merged(w.offset, &w.axes, z);
+    #[cfg(feature = "prover")]
+    if windows.len() > FEW {
+        let (groups, others) = rayon::join(|| sum_of(&groups, |group| group.sum(z)), || sum_of(&others, alone));
+        return groups + others;
+    }
+    groups.iter().map(|group| group.sum(z)).sum::<Fr>() + others.iter().map(alone).sum::<Fr>()
 }
 
-/// `Σ f(item)`, on all threads if there are any.
+/// Windows that are sooner evaluated than handed to other threads.
+#[cfg(feature = "prover")]
+const FEW: usize = 64;
+
+/// `Σ f(item)`, on all threads if there are any and enough for them.
 fn sum_of<T: Sync>(items: &[T], f: impl Fn(&T) -> Fr + Sync + Send) -> Fr {
     #[cfg(feature = "prover")]
-    {
+    if items.len() > 1 {
         use rayon::prelude::*;
-        items.par_iter().map(f).sum()
+        return items.par_iter().map(f).sum();
     }
-    #[cfg(not(feature = "prover"))]
     items.iter().map(f).sum()
 }
 
@@ -192,11 +204,16 @@ impl Group<'_> {
         let (high, low) = z.split_at(z.len().saturating_sub(self.bits));
         let table = Table::new(self.inner, high, low);
         let n = self.inner.len();
-        sum_of(&self.windows, |window| {
+        let one = |window: &&Window| {
             let outer: Vec<(usize, Vec<Fr>)> =
                 window.outer(n).iter().map(|(axis, weight)| (axis.stride, weight.table(axis.size))).collect();
             window.scale * table.sum(window.offset, &outer)
-        })
+        };
+        if self.windows.iter().map(|w| w.cost(n, self.bits)).sum::<usize>() > LARGE {
+            sum_of(&self.windows, one)
+        } else {
+            self.windows.iter().map(one).sum()
+        }
     }
 }
 
@@ -254,26 +271,22 @@ impl Table {
         let size = 1usize << self.bits;
         let (mut cell, mut rest) = (first, weights);
         let mut sum = Fr::ZERO;
+        // Gathered, for vector instructions.
+        let mut own = Vec::with_capacity(weights.len());
         while !rest.is_empty() {
-            let (block, mut low) = (cell >> self.bits, cell & (size - 1));
+            let (block, low) = (cell >> self.bits, cell & (size - 1));
             let count = if stride == 0 { rest.len() } else { (size - low).div_ceil(stride).min(rest.len()) };
             let (head, tail) = rest.split_at(count);
-            let (mut own, mut next) = (WideAccumulator::new(), WideAccumulator::new());
-            let mut beyond = false;
-            for weight in head {
-                // `D_S(low)`, and `D_S(low - 2^L)` where the window reaches into the next block.
-                if let Some(entry) = self.entries.get(low + self.reach) {
-                    own.add(weight, entry);
-                }
-                if let Some(entry) = (low + self.reach).checked_sub(size).and_then(|i| self.entries.get(i)) {
-                    next.add(weight, entry);
-                    beyond = true;
-                }
-                low += stride;
-            }
-            sum += self.high.at(block) * own.value();
-            if beyond {
-                sum += self.high.at(block + 1) * next.value();
+            // `D_S(low)`; and `D_S(low - 2^L)` where the window reaches into the next block.
+            own.clear();
+            own.extend((0..count).map(|i| self.entries.get(low + self.reach + i * stride).copied().unwrap_or_default()));
+            sum += self.high.at(block) * dot(head, &own);
+            let inside = if low + self.reach >= size { 0 } else { (size - self.reach - low).div_ceil(stride.max(1)) };
+            if let Some(weights) = head.get(inside..).filter(|weights| !weights.is_empty()) {
+                let first = low + inside * stride + self.reach - size;
+                own.clear();
+                own.extend((0..weights.len()).map(|i| self.entries.get(first + i * stride).copied().unwrap_or_default()));
+                sum += self.high.at(block + 1) * dot(weights, &own);
             }
             (cell, rest) = (cell + count * stride, tail);
         }
