@@ -8,8 +8,8 @@ use std::{hint::black_box, sync::LazyLock, time::Instant};
 
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use zktorch_algebra::{
-    Fr, G1Affine, G1Projective, batch_inverse, fr_from_i64, fr_from_wide_bytes, g1_each_from_bytes, g1_to_bytes, hash_to_fr, hash_to_g1,
-    ifma, mle,
+    Fr, G1Affine, G1Projective, batch_inverse, cube, fr_from_i64, fr_from_wide_bytes, g1_each_from_bytes, g1_to_bytes, hash_to_fr,
+    hash_to_g1, ifma, mle,
     msm::{FixedBaseTable, commit_rows, msm, msm_small},
     small, table,
     units::Units,
@@ -99,6 +99,16 @@ fn passes(scalars: &[Fr], cells: &[i64]) {
     });
     run("layer_ends", &mut |_| {
         black_box(table::layer_ends(a, Some(b), c));
+    });
+    run("cube::weighted_products, 3 variables", &mut |_| {
+        black_box(cube::weighted_products(a, b, &c[..n / 8], 3));
+    });
+    let [x, y]: [Vec<&[Fr]>; 2] = [a, b].map(|t| t.chunks(n / 8).collect());
+    run("cube::products, 3 variables", &mut |_| {
+        black_box(cube::products(&x, &y, 3));
+    });
+    run("cube::bind, 3 variables", &mut |_| {
+        black_box(cube::bind(a, &c[..3]));
     });
     run("unit_fraction_sums", &mut |_| {
         black_box(table::unit_fraction_sums(a));

@@ -22,6 +22,7 @@
 //!
 //! `parallel` (default): rayon. Results never depend on the number of threads.
 
+pub mod cube;
 pub mod curve;
 #[cfg(target_arch = "x86_64")]
 mod decompress;

@@ -3,13 +3,15 @@
 //! A polynomial of degree `d` in each of `v` variables is a grid of `(d + 1)^v` numbers, its coefficients or its values on `{0, …, d}^v`, the first variable at stride 1.
 
 use crate::sumcheck::interpolate;
-use ark_ff::{AdditiveGroup, Field};
+use ark_ff::AdditiveGroup;
 use rayon::prelude::*;
-use zktorch_algebra::Fr;
-use zktorch_algebra::small::WideAccumulator;
+use std::ops::Range;
+use zktorch_algebra::{Fr, cube};
 
 /// Groups of table entries per parallel task at least.
 const GROUPS: usize = 32;
+/// Groups of table entries of a product of two, which go through vectors.
+const TOGETHER: usize = 1 << 8;
 
 /// The values on `{0, …, points − 1}^v` of the multilinear polynomial with these values on `{0,1}^v`.
 fn extend(corners: Vec<Fr>, points: usize) -> Vec<Fr> {
@@ -64,6 +66,17 @@ pub(crate) fn product(tables: &[Vec<Fr>], variables: usize) -> Vec<Fr> {
     let rest = tables.first().map_or(1, Vec::len) >> variables;
     // The first variable is the top bit of a table's index and the lowest of a grid's.
     let place = |corner: usize| corner.reverse_bits().checked_shr(usize::BITS - variables as u32).unwrap_or(0);
+    if let [a, b] = tables {
+        let columns = |table: &'_ [Fr], ys: &Range<usize>| -> Vec<Range<usize>> {
+            (0..1usize << variables).map(|c| place(c) * table.len() >> variables).map(|at| at + ys.start..at + ys.end).collect()
+        };
+        let sums = (0..rest.div_ceil(TOGETHER)).into_par_iter().map(|part| {
+            let ys = part * TOGETHER..rest.min((part + 1) * TOGETHER);
+            let [a, b] = [a, b].map(|t| columns(t, &ys).into_iter().map(|c| &t[c]).collect::<Vec<_>>());
+            cube::products(&a, &b, variables)
+        });
+        return cube::coefficients(sums.reduce(|| vec![Fr::ZERO; points.pow(variables as u32)], add));
+    }
     let corners = |table: &[Fr], y: usize| (0..1usize << variables).map(|c| table[place(c) * rest + y]).collect();
     let sums = (0..rest).into_par_iter().with_min_len(GROUPS).fold(
         || vec![Fr::ZERO; points.pow(variables as u32)],
@@ -82,35 +95,22 @@ pub(crate) fn product(tables: &[Vec<Fr>], variables: usize) -> Vec<Fr> {
 /// Coefficients of `Σ_y eq_y (a_0 a_1 + b_0 b_1)(X, y)` in the last variables of four tables, which are at their bottom, the lowest first; degree 2. `eq` has a weight for every
 /// `2^variables` entries.
 pub(crate) fn weighted([a0, a1, b0, b1]: [&[Fr]; 4], eq: &[Fr], variables: usize) -> Vec<Fr> {
-    let (corners, points) = (1usize << variables, 3usize.pow(variables as u32));
-    let groups = a0.par_chunks_exact(corners).zip(a1.par_chunks_exact(corners)).zip(b0.par_chunks_exact(corners));
-    let groups = groups.zip(b1.par_chunks_exact(corners)).zip(eq).with_min_len(GROUPS);
-    let sums = groups.fold(
-        || vec![WideAccumulator::new(); points],
-        |mut sums, ((((a0, a1), b0), b1), e)| {
-            for (scaled, plain) in [(a0, a1), (b0, b1)] {
-                let scaled = extend(scaled.iter().map(|x| *e * x).collect(), 3);
-                for ((sum, x), y) in sums.iter_mut().zip(scaled).zip(extend(plain.to_vec(), 3)) {
-                    sum.add(&x, &y);
-                }
-            }
-            sums
-        },
-    );
-    let sums = sums.map(|sums| sums.iter().map(WideAccumulator::value).collect());
-    coefficients(sums.reduce(|| vec![Fr::ZERO; points], add), 3)
+    let part = TOGETHER << variables;
+    let products = |x: &[Fr], y: &[Fr]| {
+        let parts = x.par_chunks(part).zip(y.par_chunks(part)).zip(eq.par_chunks(TOGETHER));
+        let parts = parts.map(|((x, y), e)| cube::weighted_products(x, y, e, variables));
+        parts.reduce(|| vec![Fr::ZERO; 3usize.pow(variables as u32)], add)
+    };
+    cube::coefficients(add(products(a0, a1), products(b0, b1)))
 }
 
 /// Binds the last variables of a table, the lowest first.
 pub(crate) fn bind_low(table: &[Fr], challenges: &[Fr]) -> Vec<Fr> {
-    let weights =
-        challenges.iter().fold(vec![Fr::ONE], |w, r| [Fr::ONE - r, *r].iter().flat_map(|x| w.iter().map(move |w| *w * x)).collect());
-    let group = |cells: &[Fr]| {
-        let mut sum = WideAccumulator::new();
-        cells.iter().zip(&weights).for_each(|(x, w)| sum.add(x, w));
-        sum.value()
-    };
-    table.par_chunks_exact(weights.len()).with_min_len(GROUPS).map(group).collect()
+    let part = TOGETHER << challenges.len();
+    match table.len() <= part {
+        true => cube::bind(table, challenges),
+        false => table.par_chunks(part).flat_map_iter(|t| cube::bind(t, challenges)).collect(),
+    }
 }
 
 #[cfg(test)]
