@@ -119,10 +119,14 @@ impl Peaks {
 }
 
 fn prove(dir: &Path) -> Result<Value, Failure> {
-    let began = Instant::now();
-    let model = Model::read(&dir.join("model.zkt"))?;
-    let (read_seconds, read_peak) = (began.elapsed().as_secs_f64(), peak_rss_bytes());
-    let key = ProvingKey::read(&dir.join("pk"))?;
+    let read = || -> Result<_, Failure> {
+        let began = Instant::now();
+        let model = Model::read(&dir.join("model.zkt"))?;
+        Ok((model, began.elapsed().as_secs_f64(), peak_rss_bytes()))
+    };
+    // As `zktorch prove` does.
+    let (read, key) = rayon::join(read, || ProvingKey::read(&dir.join("pk")));
+    let ((model, read_seconds, read_peak), key) = (read?, key?);
     let inputs = models::inputs(&model.inputs(), 0);
     let mut peaks = Peaks { phases: Map::new(), current: Some("reading"), total: None };
     let (began, busy) = (Instant::now(), cpu_seconds());

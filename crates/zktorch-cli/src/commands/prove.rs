@@ -24,9 +24,13 @@ pub fn prove(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
 /// One inference in one piece.
 fn prove_one(args: &args::Prove, input: &Path, output: &Path, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
-    let model = Model::read(&args.prover.model)?;
-    let inputs = model.read_inputs(input)?;
-    let key = ProvingKey::read(&args.prover.pk)?;
+    let read = || -> Result<_, Failure> {
+        let model = Model::read(&args.prover.model)?;
+        let inputs = model.read_inputs(input)?;
+        Ok((model, inputs))
+    };
+    let (read, key) = rayon::join(read, || ProvingKey::read(&args.prover.pk));
+    let ((model, inputs), key) = (read?, key?);
     let link = args.link.as_deref().map(link_secret).transpose()?;
     let began = Instant::now();
     let proved = zktorch::prove_linked(&model, &key, &inputs, link.as_ref(), &mut |phase| ui.phase(phase_text(phase)))?;
