@@ -61,17 +61,14 @@ impl<'a> LookupProver<'a> {
         let constant = fingerprint.constant(table);
         let t = &self.statement.program.tables[table];
         self.rows[table] = match t {
-            Table::Range { lo, bits } => (0..1i64 << bits).into_par_iter().map(|j| constant - fr_from_i64(lo + j)).collect(),
-            Table::Function { lo, outputs, .. } => (0..t.len())
-                .into_par_iter()
-                .map(|j| {
-                    let mut sum = SmallAccumulator::new();
-                    for (column, beta) in outputs.iter().zip(&fingerprint.beta[1..]) {
-                        sum.add(column[j], beta);
-                    }
-                    constant - fr_from_i64(lo + j as i64) - sum.value()
-                })
-                .collect(),
+            Table::Range { lo, .. } => descending(constant, *lo, t.len(), |_, value| value),
+            Table::Function { lo, outputs, .. } => descending(constant, *lo, t.len(), |j, value| {
+                let mut sum = SmallAccumulator::new();
+                for (column, beta) in outputs.iter().zip(&fingerprint.beta[1..]) {
+                    sum.add(column[j], beta);
+                }
+                value - sum.value()
+            }),
             Table::Rows { view, .. } => {
                 let (cells, base) = self.statement.cells(self.witness, view.source);
                 let inner = Inner::new(fingerprint, table, &view.axes[1..], &[]);
@@ -103,6 +100,20 @@ impl<'a> LookupProver<'a> {
         let tables: Vec<(Axis, Vec<Fr>)> = opening.axes.iter().map(|(axis, weight)| (*axis, weight.table(axis.size))).collect();
         weighted_sum(cells, opening.offset, &tables)
     }
+}
+
+/// `row(j, constant − lo − j)` for `j < len`.
+fn descending(constant: Fr, lo: i64, len: usize, row: impl Fn(usize, Fr) -> Fr + Sync) -> Vec<Fr> {
+    let mut rows = vec![Fr::ZERO; len];
+    rows.par_chunks_mut(1 << CHUNK_BITS).enumerate().for_each(|(chunk, rows)| {
+        let first = chunk << CHUNK_BITS;
+        let mut value = constant - fr_from_i64(lo) - Fr::from(first as u64);
+        for (j, out) in (first..).zip(rows) {
+            *out = row(j, value);
+            value -= Fr::ONE;
+        }
+    });
+    rows
 }
 
 /// `Σ Π_d table_d[i_d] · cells[offset + Σ stride_d i_d]`.
@@ -194,7 +205,9 @@ impl<'a> Leaves<'a> {
                 Content::Rows { table, len } => {
                     let region = &program.regions[program.multiplicities[*table].0 as usize];
                     let counts = &self.prover.witness.heap[region.base..region.base + len];
-                    let mut p: Vec<Fr> = leaves.clone().map(|j| counts.get(j).map_or(Fr::ZERO, |m| -fr_from_i64(*m))).collect();
+                    // Most rows of a table may not be looked up at all.
+                    let numerator = |j| counts.get(j).filter(|m| **m != 0).map_or(Fr::ZERO, |m| -fr_from_i64(*m));
+                    let mut p: Vec<Fr> = leaves.clone().map(numerator).collect();
                     if leaves.start == 0 {
                         p[0] -= Fr::from(layout.padding[*table] as u64);
                     }
