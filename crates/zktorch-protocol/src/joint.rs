@@ -68,7 +68,7 @@ pub(crate) fn product(tables: &[Vec<Fr>], variables: usize) -> Vec<Fr> {
     let place = |corner: usize| corner.reverse_bits().checked_shr(usize::BITS - variables as u32).unwrap_or(0);
     if let [a, b] = tables {
         let columns = |table: &'_ [Fr], ys: &Range<usize>| -> Vec<Range<usize>> {
-            (0..1usize << variables).map(|c| place(c) * table.len() >> variables).map(|at| at + ys.start..at + ys.end).collect()
+            (0..1usize << variables).map(|c| (place(c) * table.len()) >> variables).map(|at| at + ys.start..at + ys.end).collect()
         };
         let sums = (0..rest.div_ceil(TOGETHER)).into_par_iter().map(|part| {
             let ys = part * TOGETHER..rest.min((part + 1) * TOGETHER);

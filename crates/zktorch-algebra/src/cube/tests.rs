@@ -71,7 +71,7 @@ fn the_largest_values_do_not_overflow() {
     let mut largest = Fr::MODULUS;
     largest.0[0] -= 1;
     let (n, x) = (1024, Fr::new_unchecked(largest));
-    let a: Vec<Fr> = (0..8 * n).map(|i: usize| if i.count_ones() % 2 == 0 { Fr::ZERO } else { x }).collect();
+    let a: Vec<Fr> = (0..8 * n).map(|i: usize| if i.count_ones().is_multiple_of(2) { Fr::ZERO } else { x }).collect();
     // The third slope is 4x or -4x in every group.
     let sums = both(|| weighted_products(&a, &a, &vec![x; n], 3));
     assert_eq!(sums[26], Fr::from(16 * n as u64) * x * x * x);
