@@ -55,10 +55,11 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let ui = Ui::new(cli.common);
-    if let Some(n) = cli.common.threads
-        && let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(n.into()).build_global()
-    {
-        ui.error("E0901", &format!("cannot start {n} threads: {error}"), Some("ask for fewer with --threads"));
+    // This thread is one of the pool's: handing every short loop to another one and waiting would take longer than the loop.
+    let threads = cli.common.threads.map_or(0, usize::from);
+    if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global() {
+        let wanted = if threads == 0 { "threads".to_owned() } else { format!("{threads} threads") };
+        ui.error("E0901", &format!("cannot start {wanted}: {error}"), Some("ask for fewer with --threads"));
         return ExitCode::from(2);
     }
     match commands::dispatch(cli, &ui) {

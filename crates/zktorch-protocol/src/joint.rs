@@ -5,7 +5,6 @@
 use crate::sumcheck::interpolate;
 use ark_ff::AdditiveGroup;
 use rayon::prelude::*;
-use std::ops::Range;
 use zktorch_algebra::{Fr, cube};
 
 /// Groups of table entries per parallel task at least.
@@ -67,12 +66,10 @@ pub(crate) fn product(tables: &[Vec<Fr>], variables: usize) -> Vec<Fr> {
     // The first variable is the top bit of a table's index and the lowest of a grid's.
     let place = |corner: usize| corner.reverse_bits().checked_shr(usize::BITS - variables as u32).unwrap_or(0);
     if let [a, b] = tables {
-        let columns = |table: &'_ [Fr], ys: &Range<usize>| -> Vec<Range<usize>> {
-            (0..1usize << variables).map(|c| (place(c) * table.len()) >> variables).map(|at| at + ys.start..at + ys.end).collect()
-        };
         let sums = (0..rest.div_ceil(TOGETHER)).into_par_iter().map(|part| {
             let ys = part * TOGETHER..rest.min((part + 1) * TOGETHER);
-            let [a, b] = [a, b].map(|t| columns(t, &ys).into_iter().map(|c| &t[c]).collect::<Vec<_>>());
+            let corners = (0..1usize << variables).map(|c| place(c) * rest).map(|at| at + ys.start..at + ys.end);
+            let (a, b): (Vec<&[Fr]>, Vec<&[Fr]>) = corners.map(|c| (&a[c.clone()], &b[c])).unzip();
             cube::products(&a, &b, variables)
         });
         return cube::coefficients(sums.reduce(|| vec![Fr::ZERO; points.pow(variables as u32)], add));

@@ -64,6 +64,8 @@ struct State<'a> {
 
 /// Pairs per parallel task.
 const CHUNK: usize = 1 << 11;
+/// Entries of tables that a thread is woken for.
+const AWAKE: usize = 1 << 12;
 
 impl<'a> Batch<'a> {
     /// `degree` is that of the round polynomials.
@@ -85,6 +87,16 @@ impl<'a> Batch<'a> {
             })
             .collect();
         Batch { terms, degree, join, round: 0, rounds }
+    }
+
+    /// Least number of terms that a thread takes: so many that its entries are worth waking it.
+    fn terms_apart(&self) -> usize {
+        let entries = |s: &State<'_>| match &s.term.factors {
+            Factors::Tables(tables) => tables.iter().map(Vec::len).sum(),
+            Factors::Streamed(_, vars) => 2usize << vars,
+        };
+        let all: usize = self.terms.iter().map(entries).sum();
+        (self.terms.len() * AWAKE / all.max(1)).max(1)
     }
 
     /// Values of the factors of term `t` at the point to which all variables were bound.
@@ -149,9 +161,11 @@ impl RoundProver for Batch<'_> {
     fn round(&mut self, _claim: Fr) -> Vec<Fr> {
         let left = self.rounds - self.round;
         let half = Fr::from(2u64).inverse().expect("2 is invertible");
+        let apart = self.terms_apart();
         let parts: Vec<Vec<Fr>> = self
             .terms
             .par_iter()
+            .with_min_len(apart)
             .map(|s| {
                 let t = &s.term;
                 let coeffs = if s.vars < left {
@@ -187,9 +201,11 @@ impl RoundProver for Batch<'_> {
         let left = self.rounds - self.round;
         let (join, points) = (self.join, self.degree + 1);
         let half = Fr::from(2u64).inverse().expect("2 is invertible");
+        let apart = self.terms_apart();
         let parts: Vec<Vec<Fr>> = self
             .terms
             .par_iter_mut()
+            .with_min_len(apart)
             .map(|s| {
                 if let Factors::Streamed(streamed, _) = &s.term.factors
                     && s.vars > left - variables
@@ -234,8 +250,8 @@ impl RoundProver for Batch<'_> {
     fn bind(&mut self, r: Fr) {
         let left = self.rounds - self.round;
         let half = Fr::from(2u64).inverse().expect("2 is invertible");
-        let join = self.join;
-        self.terms.par_iter_mut().for_each(|s| {
+        let (join, apart) = (self.join, self.terms_apart());
+        self.terms.par_iter_mut().with_min_len(apart).for_each(|s| {
             let t = &mut s.term;
             if s.vars < left {
                 t.coeff *= match join {
@@ -246,7 +262,8 @@ impl RoundProver for Batch<'_> {
                 let bound = match &mut t.factors {
                     Factors::Streamed(streamed, _) => streamed.bind(r),
                     Factors::Tables(tables) => {
-                        tables.par_iter_mut().for_each(|x| bind_top(x, r));
+                        // Long tables are bound by all threads, one after the other.
+                        tables.iter_mut().for_each(|x| bind_top(x, r));
                         None
                     }
                 };
