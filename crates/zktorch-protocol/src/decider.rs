@@ -183,13 +183,12 @@ mod prover {
             let sum: Vec<Fr> = wires.iter().zip(&random).map(|(w, r)| *w + sign * r).collect();
             form.evaluate(&sum, u)
         };
-        let [t1, t2] = cross_terms([at(Fr::ONE), at(-Fr::ONE)], [form.evaluate(&wires, u), Fr::ZERO]);
         let (srs, h) = (secrets.srs, secrets.h);
-        let commitments = [
-            commit_to(srs, h, &random, random_blinders[0]),
-            commit_to(srs, h, &[t1], random_blinders[1]),
-            commit_to(srs, h, &[t2], random_blinders[2]),
-        ];
+        let (commitment, [t1, t2]) = rayon::join(
+            || commit_to(srs, h, &random, random_blinders[0]),
+            || cross_terms([at(Fr::ONE), at(-Fr::ONE)], [form.evaluate(&wires, u), Fr::ZERO]),
+        );
+        let commitments = [commitment, commit_to(srs, h, &[t1], random_blinders[1]), commit_to(srs, h, &[t2], random_blinders[2])];
         let (error, error_blinder) = secrets.error;
         Some(Masked { wires, blinders, random, error: [error, t1, t2], error_blinder, random_blinders, commitments })
     }

@@ -19,6 +19,8 @@ pub struct FixedBaseTable {
     window: usize,
     windows: usize,
     bases: usize,
+    /// Whether a base, and so its entries, is the identity.
+    identities: bool,
     entries: Entries,
 }
 
@@ -63,7 +65,7 @@ impl FixedBaseTable {
             });
             Entries::Portable(multiples(super::portable::Portable, &units.concat(), half))
         };
-        Self { window, windows, bases: bases.len(), entries }
+        Self { window, windows, bases: bases.len(), identities: bases.iter().any(AffineRepr::is_zero), entries }
     }
 
     /// Number of bases.
@@ -98,8 +100,9 @@ impl FixedBaseTable {
             #[cfg(target_arch = "x86_64")]
             Entries::Vector(ifma, entries) => {
                 let mut picks = picks;
-                // Only a base that is the identity has such entries.
-                picks.retain(|pick| entries[(pick & !NEGATE) as usize] != Raised::IDENTITY);
+                if self.identities {
+                    picks.retain(|pick| entries[(pick & !NEGATE) as usize] != Raised::IDENTITY);
+                }
                 complete::sum(*ifma, entries, &picks)
             }
         }

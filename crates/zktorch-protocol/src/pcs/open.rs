@@ -46,12 +46,12 @@ pub fn open<T: PcsTranscript>(srs: &Srs, poly: &[Fr], point: &[Fr], transcript: 
     let alpha = schedule.alpha(&h_point);
 
     let (q, g) = divide_by_binomial(poly, width, &alpha);
-    let [q_point, g_point] = normalize([commit(&q), commit(&g)]);
+    let [q_point, g_point] = normalize(rayon::join(|| commit(&q), || commit(&g)).into());
     let gamma = schedule.gamma(&q_point, &g_point);
 
     let s = cross_terms([(&g, &eq_low, Fr::ONE), (&h, &eq_high, gamma)]);
     let d: Vec<Fr> = g.iter().rev().copied().collect();
-    let [s_point, d_point] = normalize([commit(&s), commit(&d)]);
+    let [s_point, d_point] = normalize(rayon::join(|| commit(&s), || commit(&d)).into());
     let zeta = schedule.zeta(&s_point, &d_point);
     let places = Places::new(alpha, zeta)?;
 
