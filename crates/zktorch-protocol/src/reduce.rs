@@ -8,7 +8,7 @@
 //! | --- | --- | --- | --- |
 //! | 1 | | draws `ρ` | [`reduce_claims`] |
 //! | 2 | sumcheck of `Σ_j ρ^j Σ_x K_j(x) S(x)` for both heaps at once | | [`hidden_sumcheck`] |
-//! | 3 | hidden `S̃(r*)` for each heap | evaluates `Σ_j ρ^j K̃_j(r*)`; the end of the sumcheck, in the circuit | [`windows::evaluate`] |
+//! | 3 | hidden `S̃(r*)` for each heap | evaluates `Σ_j ρ^j K̃_j(r*)`; the end of the sumcheck, in the circuit | `windows::evaluate` |
 //!
 //! # Cost and soundness
 //! Prover: two multiplications per cell and claim to make `K` twice, at most eight of an integer per cell, about one and a half per cell for the rest of the sumcheck; no table of
