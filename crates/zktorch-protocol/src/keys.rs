@@ -296,6 +296,8 @@ mod setup {
         }
         let key = VerifyingKey::new(program.clone(), params_rows, matrix_rows, pcs);
         let proving = ProvingKey::new(key.digest(), srs, params_blinders, matrix_blinders);
+        // The first proof with the key needs the same table.
+        proving.messages.get_or_init(|| table);
         Ok((proving, key))
     }
 

@@ -39,12 +39,9 @@ impl<const P: usize> Sums<P> {
 
     #[inline(always)]
     fn reduce(&mut self, ifma: Ifma) {
-        // 2^264 mends two factors 2^256 and two reductions by 2^260.
-        let unit = Packed::splat_raised(ifma, &Fr::from(16u64));
+        let unit = ifma::unit(ifma);
         for (limbs, total) in self.limbs.iter_mut().zip(&mut self.totals) {
-            let block = Packed::redc(ifma, *limbs).mul(ifma, unit);
-            *total = total.add(ifma, block).reduce::<2>(ifma);
-            *limbs = [U64x8::zero(ifma); 10];
+            ifma::settle(ifma, limbs, total, unit);
         }
         self.added = 0;
     }
@@ -55,11 +52,7 @@ impl<const P: usize> Sums<P> {
         self.reduce(ifma);
         let mut out = [Fr::from(0u64); P];
         for (out, total) in out.iter_mut().zip(self.totals) {
-            let mut lanes = [Fr::from(0u64); 8];
-            total.reduce::<1>(ifma).store(ifma, &mut lanes);
-            for lane in &lanes {
-                *out = crate::limbs::add(out, lane);
-            }
+            *out = ifma::sum_of_lanes(ifma, total);
         }
         out
     }

@@ -45,12 +45,12 @@ pub fn products(a: &[&[Fr]], b: &[&[Fr]], variables: usize) -> Vec<Fr> {
     if n >= 8
         && let Some(ifma) = crate::ifma::Ifma::get()
     {
-        match variables {
-            2 => sums = ifma::products_2(ifma, blocks(a), blocks(b)).to_vec(),
-            3 => sums = ifma::products_3(ifma, blocks(a), blocks(b)).to_vec(),
-            _ => {}
-        }
-        done = if matches!(variables, 2 | 3) { n / 8 * 8 } else { 0 };
+        let whole = n / 8 * 8;
+        (done, sums) = match variables {
+            2 => (whole, ifma::products_2(ifma, blocks(a), blocks(b)).to_vec()),
+            3 => (whole, ifma::products_3(ifma, blocks(a), blocks(b)).to_vec()),
+            _ => (0, sums),
+        };
     }
     let corners = |t: &[&[Fr]], y: usize| extend(t.iter().map(|x| x[y]), variables);
     add_products(&mut sums, (done..n).map(|y| (corners(a, y), corners(b, y))));
@@ -74,12 +74,12 @@ pub fn weighted_products(a: &[Fr], b: &[Fr], weights: &[Fr], variables: usize) -
         && let Some(ifma) = crate::ifma::Ifma::get()
     {
         let w = weights[..n].as_chunks().0;
-        match variables {
-            2 => sums = ifma::weighted_2(ifma, a.as_chunks().0.as_chunks().0, b.as_chunks().0.as_chunks().0, w).to_vec(),
-            3 => sums = ifma::weighted_3(ifma, a.as_chunks().0.as_chunks().0, b.as_chunks().0.as_chunks().0, w).to_vec(),
-            _ => {}
-        }
-        done = if matches!(variables, 2 | 3) { n / 8 * 8 } else { 0 };
+        let whole = n / 8 * 8;
+        (done, sums) = match variables {
+            2 => (whole, ifma::weighted_2(ifma, a.as_chunks().0.as_chunks().0, b.as_chunks().0.as_chunks().0, w).to_vec()),
+            3 => (whole, ifma::weighted_3(ifma, a.as_chunks().0.as_chunks().0, b.as_chunks().0.as_chunks().0, w).to_vec()),
+            _ => (0, sums),
+        };
     }
     let groups = a.chunks_exact(corners).zip(b.chunks_exact(corners)).zip(weights).take(n).skip(done);
     let scaled = |a: &[Fr], w: &Fr| extend(a.iter().map(|x| *w * x), variables);

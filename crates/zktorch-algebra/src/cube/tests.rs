@@ -1,27 +1,8 @@
 //! Every pass against its definition, with the processor's instructions and without.
 
 use super::*;
-use crate::hash_to_fr;
-use ark_ff::{Field, PrimeField};
-
-/// Scalars with extremes among them.
-fn table(seed: u8, n: usize) -> Vec<Fr> {
-    (0..n)
-        .map(|i| match (i * 7 + seed as usize) % 11 {
-            0 => Fr::ZERO,
-            1 => -Fr::ONE,
-            2 => Fr::ONE,
-            _ => hash_to_fr(&[seed, i as u8, (i >> 8) as u8]),
-        })
-        .collect()
-}
-
-/// Runs a pass with both kinds of instructions.
-fn both<R: PartialEq + std::fmt::Debug>(pass: impl Fn() -> R) -> R {
-    let result = pass();
-    assert_eq!(crate::ifma::portable(&pass), result);
-    result
-}
+use crate::{hash_to_fr, ifma::both, table::tests::table};
+use ark_ff::PrimeField;
 
 /// The multilinear polynomial with these corners at a point.
 fn line(corners: &[Fr], point: &[Fr]) -> Fr {

@@ -52,7 +52,7 @@ mod vector;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use packed::{Element, Lazy, Packed, words};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use products::{BLOCK, Products};
+pub(crate) use products::{BLOCK, Products, settle, sum_of_lanes, unit};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use vector::{U64x8, prefetch};
 
@@ -96,6 +96,14 @@ pub fn portable<R>(f: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(PORTABLE.replace(true));
     f()
+}
+
+/// Runs a pass with both kinds of instructions and returns the one result.
+#[cfg(test)]
+pub(crate) fn both<R: PartialEq + std::fmt::Debug>(pass: impl Fn() -> R) -> R {
+    let result = pass();
+    assert_eq!(portable(&pass), result);
+    result
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ pub(crate) struct Products<C> {
     limbs: [U64x8; 10],
     /// Below `2p`.
     total: Packed<C>,
-    /// `2^264`: two factors `2^256` and a reduction by `2^260` leave `2^252` in place of `2^256`, and so does the product that mends
-    /// it.
+    /// See [`unit`].
     unit: Packed<C>,
 }
 
@@ -22,7 +21,7 @@ impl<C: MontConfig<4>> Products<C> {
     /// The empty sum.
     #[inline(always)]
     pub(crate) fn new(ifma: Ifma) -> Self {
-        let unit = Packed::splat_raised(ifma, &Element::<C>::from(16u64));
+        let unit = unit(ifma);
         Self { limbs: [U64x8::zero(ifma); 10], total: Packed::zero(ifma), unit }
     }
 
@@ -35,18 +34,38 @@ impl<C: MontConfig<4>> Products<C> {
     /// Makes room for another block.
     #[inline(always)]
     pub(crate) fn reduce(&mut self, ifma: Ifma) {
-        let limbs = std::mem::replace(&mut self.limbs, [U64x8::zero(ifma); 10]);
-        // Below (0.0119·48·128 + 1)·p < 84p, then below 2p.
-        let block = Packed::redc(ifma, limbs).mul(ifma, self.unit);
-        self.total = self.total.add(ifma, block).reduce::<2>(ifma);
+        // Below (0.0119·48·128 + 1)·p < 84p.
+        settle(ifma, &mut self.limbs, &mut self.total, self.unit);
     }
 
     /// The sum over the lanes.
     #[inline(always)]
     pub(crate) fn finish(mut self, ifma: Ifma) -> Element<C> {
         self.reduce(ifma);
-        let mut lanes = [Element::<C>::new_unchecked(ark_ff::BigInt([0; 4])); 8];
-        self.total.reduce::<1>(ifma).store(ifma, &mut lanes);
-        lanes.iter().fold(Element::<C>::new_unchecked(ark_ff::BigInt([0; 4])), |sum, lane| crate::limbs::add(&sum, lane))
+        sum_of_lanes(ifma, self.total)
     }
+}
+
+/// `2^264`: two factors `2^256` and a reduction by `2^260` leave `2^252` in place of `2^256`, and so does the product that mends it.
+#[inline(always)]
+pub(crate) fn unit<C: MontConfig<4>>(ifma: Ifma) -> Packed<C> {
+    Packed::splat_raised(ifma, &Element::<C>::from(16u64))
+}
+
+/// Moves products of plain factors from ten limbs to a total below `2p`. They must be below `84p` after a reduction by `2^260`.
+#[inline(always)]
+pub(crate) fn settle<C: MontConfig<4>>(ifma: Ifma, limbs: &mut [U64x8; 10], total: &mut Packed<C>, unit: Packed<C>) {
+    let limbs = std::mem::replace(limbs, [U64x8::zero(ifma); 10]);
+    // Below 2p.
+    let block = Packed::redc(ifma, limbs).mul(ifma, unit);
+    *total = total.add(ifma, block).reduce::<2>(ifma);
+}
+
+/// The sum of eight values below `2p`.
+#[inline(always)]
+pub(crate) fn sum_of_lanes<C: MontConfig<4>>(ifma: Ifma, values: Packed<C>) -> Element<C> {
+    let zero = Element::<C>::new_unchecked(ark_ff::BigInt([0; 4]));
+    let mut lanes = [zero; 8];
+    values.reduce::<1>(ifma).store(ifma, &mut lanes);
+    lanes.iter().fold(zero, |sum, lane| crate::limbs::add(&sum, lane))
 }

@@ -356,4 +356,4 @@ pub fn fractions_to_nodes(p: &mut [Fr], q: &mut [Fr], lambda: &Fr) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

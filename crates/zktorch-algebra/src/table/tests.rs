@@ -1,13 +1,13 @@
 //! Every pass against its definition, with the processor's instructions and without.
 
 use super::*;
-use crate::hash_to_fr;
+use crate::{hash_to_fr, ifma::both};
 use ark_ff::PrimeField;
 
 const LENGTHS: [usize; 14] = [0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 33, 64, 100, 2100];
 
 /// Scalars with extremes among them.
-fn table(seed: u8, n: usize) -> Vec<Fr> {
+pub(crate) fn table(seed: u8, n: usize) -> Vec<Fr> {
     let mut largest = Fr::MODULUS;
     largest.0[0] -= 1;
     let extremes = [Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::new_unchecked(largest)];
@@ -17,13 +17,6 @@ fn table(seed: u8, n: usize) -> Vec<Fr> {
             _ => hash_to_fr(&[seed, i as u8, (i >> 8) as u8]),
         })
         .collect()
-}
-
-/// Runs a pass with both kinds of instructions.
-fn both<R: PartialEq + std::fmt::Debug>(pass: impl Fn() -> R) -> R {
-    let result = pass();
-    assert_eq!(crate::ifma::portable(&pass), result);
-    result
 }
 
 #[test]

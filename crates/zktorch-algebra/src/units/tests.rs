@@ -3,19 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::hash_to_fr;
+use crate::{hash_to_fr, ifma::both};
 
 const LENGTHS: [usize; 10] = [0, 1, 3, 16, 31, 64, 127, 128, 400, 17_000];
 
 fn integers(n: usize) -> Vec<u32> {
     let noise = |i: usize| hash_to_fr(&(i as u64).to_le_bytes()).0.0[0] as u32 & 0xffff;
     (0..n).map(|i| if i % 700 < 90 || i % 13 == 5 { 0xffff * u32::from(i % 7 != 2) } else { noise(i) }).collect()
-}
-
-fn both<R: PartialEq + std::fmt::Debug>(pass: impl Fn() -> R) -> R {
-    let result = pass();
-    assert_eq!(crate::ifma::portable(&pass), result);
-    result
 }
 
 #[test]

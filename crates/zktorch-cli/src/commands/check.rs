@@ -128,7 +128,7 @@ fn peak_bytes(report: &CheckReport) -> u64 {
 mod tests {
     use super::*;
 
-    /// Cells, lookups and parameters in millions, seconds with two threads and megabytes, as docs/performance.md has them.
+    /// Cells, lookups and parameters in millions, seconds with two threads and megabytes, of the version that the coefficients were fitted to.
     const MEASURED: [(&str, [f64; 3], f64, f64); 14] = [
         ("mlp", [0.001, 0.001, 0.007], 0.052, 22.0),
         ("trees", [0.053, 0.032, 0.6], 0.087, 27.0),
