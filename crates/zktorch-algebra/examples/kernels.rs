@@ -167,6 +167,17 @@ fn main() {
             });
         }
     }
+    // Rows of large matrices, as they lie in memory: 96 of 3072 cells, 2^15 cells apart; 256 MB in all, which no cache holds.
+    if wanted("combine_rows, strided") {
+        let matrix: Vec<i16> = (0..1usize << 27).map(|i| noise[i % noise.len()] as i16).collect();
+        let places: Vec<usize> =
+            (0..matrix.len() >> 15).step_by(128).flat_map(|first| (0..8).map(move |line| (first << 15) + line * 4096)).collect();
+        time("combine_rows, strided, i16, 96 x 3072", places.len() * 96 * 3072, || {
+            places.iter().for_each(|at| {
+                black_box(small::combine_rows(|i| &matrix[at + (i << 15)..][..3072], &scalars[..96], 3072));
+            });
+        });
+    }
     passes(&scalars, &i16s);
     time("eq_table, 2^16", n as usize, || mle::eq_table(&scalars[..16]));
     time("bind_top, 2^16", n as usize, || mle::bind_top(&mut scalars.clone(), scalars[3]));

@@ -1,6 +1,7 @@
 //! Weight matrices as the prover reads them: in place, whatever their width; never copied as a whole.
 
 use crate::keys::matrix_bits;
+use ark_ff::AdditiveGroup;
 use rayon::prelude::*;
 use zktorch_algebra::small::{Cell, combine_rows};
 use zktorch_algebra::{Fr, G1Affine, msm};
@@ -107,7 +108,9 @@ fn combine_lines<T: Cell>(cells: &[T], outer: &[usize], inner: usize, weights: &
                 _ => &[],
             }
         };
-        out.extend(combine_rows(piece, weights, width));
+        // What all lines are padded with is zero.
+        out.extend(combine_rows(piece, weights, width.min(inner)));
+        out.resize(first + width, Fr::ZERO);
     }
     out
 }
@@ -137,7 +140,6 @@ fn dense_line(outer: &[usize], mut line: usize) -> Option<usize> {
 mod tests {
     use super::*;
     use ark_ec::CurveGroup;
-    use ark_ff::AdditiveGroup;
     use zktorch_algebra::{G1Projective, fr_from_i64, hash_to_fr, hash_to_g1};
     use zktorch_program::MatrixCells;
 

@@ -7,19 +7,21 @@
 //! | step | prover sends | verifier | code |
 //! | --- | --- | --- | --- |
 //! | 1 | commitment to a uniformly random vector `g` | | [`open_rows`] |
-//! | 2 | | splits `r_j = (hi, lo)`: `u_j = Σ_i eq(hi, i) row_i`, claim `ũ_j(lo) = y_j`; draws `σ` | |
-//! | 3 | sumcheck of `Σ_j σ^j Σ_x u_j(x) eq(lo_j, x)` | | |
-//! | 4 | hidden `ũ_j(r†)` and `g̃(r†)` | end of the sumcheck, in the circuit; draws `σ'` | |
-//! | 5 | `v = g̃(r†) + Σ_j σ'^(j+1) ũ_j(r†)` in the clear | the same, in the circuit; a public claim on `C_g + Σ_j σ'^(j+1) Σ_i eq·C_{j,i}` | |
+//! | 2 | | splits `r_j = (hi, lo)`: `u_j = Σ_i eq(hi, i) row_i`, claim `ũ_j(lo) = y_j`; draws `σ`; where `lo` is the same, combines: `t_k = Σ_j σ^j u_j` | [`Group`] |
+//! | 3 | sumcheck of `Σ_k Σ_x t_k(x) eq(lo_k, x)` | | |
+//! | 4 | hidden `t̃_k(r†)` and `g̃(r†)` | end of the sumcheck, in the circuit; draws `σ'` | |
+//! | 5 | `v = g̃(r†) + Σ_k σ'^(k+1) t̃_k(r†)` in the clear | the same, in the circuit; a public claim on `C_g + Σ_k σ'^(k+1) Σ_j σ^j Σ_i eq·C_{j,i}` | |
 //! | 6 | the masked vector's value at a second random point; with the decider's claims: a sumcheck in the clear to one point `r‡`, the values there | its rounds and its end | [`open_batch`] |
 //! | 7 | the folded blinder, one multilinear KZG opening | one multi-scalar multiplication, one pairing check | [`crate::pcs`] |
 //!
 //! Vectors shorter than others count as padded with zeros: `Π (1 − x_i)` over the leading variables.
 //!
+//! All matrices of a shape have the same `lo`, whatever the layer, since all identities share one sumcheck; so a model of any depth has few `t_k`.
+//!
 //! # Cost and soundness
-//! Prover: one multiplication of a small integer per cell and claim (step 2), then work of the length of a row. Error `(J + 2·rounds)/|F|` for each
+//! Prover: one multiplication of a small integer per cell and claim (step 2), then work of the length of a row for each `t_k`. Error `(J + 2·rounds)/|F|` for each
 //! batching step, and the binding of the commitments (q-SDH, AGM). `g` makes `v`, the folded blinder and everything that the clear
-//! steps show of `Σ σ'^(j+1) u_j` uniformly random.
+//! steps show of `Σ σ'^(k+1) t_k` uniformly random.
 //!
 //! Why a second point: at one point the masked vector's part of a round polynomial is `ℓ(X)·(linear)` with a known `ℓ`, so at the root of `ℓ` a
 //! round would show the parts of the other, unmasked vectors. With two points its part has no known root.
@@ -33,9 +35,10 @@ use crate::proof::Phase;
 use crate::reduce::PointClaim;
 use crate::sumcheck::{Weights, hidden_sumcheck, messages};
 use ark_ff::{AdditiveGroup, Field};
+use std::collections::BTreeSet;
 use zktorch_algebra::{
     Fr, G1Affine,
-    mle::{eq_eval, eq_index},
+    mle::{eq_eval, eq_table_scaled},
 };
 
 /// A vector that is committed row by row.
@@ -105,6 +108,46 @@ pub(crate) const MASK_ROWS: usize = 1;
 /// Last variables that share messages in the sumcheck over the rows. There is a pair of tables for every vector: from `2^9` entries on each.
 const LATE: usize = 9;
 
+/// Claims whose points end alike, as one claim: the inner product of `eq(lo, ·)` with the sum of the members' combined rows.
+#[derive(Debug)]
+pub(crate) struct Group<'a> {
+    lo: Vec<Fr>,
+    members: Vec<Member<'a>>,
+}
+
+/// `weight · Σ_i eq(hi, i) row_i`.
+#[derive(Debug)]
+struct Member<'a> {
+    weight: Fr,
+    hi: Vec<Fr>,
+    vector: RowVector<'a>,
+}
+
+/// The claims with weights `σ^j` by the ends of their points, and the sum of their values with these weights.
+fn group<'a>(claims: &[(PointClaim, RowVector<'a>)], sigma: Fr) -> (Vec<Group<'a>>, Lc) {
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut total = Lc::zero();
+    let mut weight = Fr::ONE;
+    for (claim, vector) in claims {
+        total.add_scaled(weight, &claim.value);
+        let (hi, lo) = split(claim, vector);
+        let at = groups.iter().position(|g| g.lo == lo).unwrap_or_else(|| {
+            groups.push(Group { lo: lo.to_vec(), members: Vec::new() });
+            groups.len() - 1
+        });
+        if let Some(g) = groups.get_mut(at) {
+            g.members.push(Member { weight, hi: hi.to_vec(), vector: *vector });
+        }
+        weight *= sigma;
+    }
+    (groups, total)
+}
+
+/// A claim's point: which row, and where in it.
+fn split<'p>(claim: &'p PointClaim, vector: &RowVector<'_>) -> (&'p [Fr], &'p [Fr]) {
+    claim.point.split_at(claim.point.len().saturating_sub(vector.row_bits))
+}
+
 /// Steps 1 to 5.
 pub fn open_rows<P: Party>(
     party: &mut P,
@@ -112,20 +155,15 @@ pub fn open_rows<P: Party>(
     vectors: &[RowVector<'_>],
     secrets: Option<OpeningSecrets<'_>>,
 ) -> Result<OpenClaim, VerifyError> {
-    // Each claim with its vector and the number of high variables.
-    let claims: Vec<(PointClaim, RowVector<'_>, usize)> = claims
-        .into_iter()
-        .filter_map(|c| {
-            let v = vectors.iter().find(|v| v.vector == c.vector)?;
-            let hi = c.point.len().saturating_sub(v.row_bits);
-            Some((c, *v, hi))
-        })
-        .collect();
-    let rounds = claims.iter().map(|(c, _, hi)| c.point.len() - hi).max().unwrap_or(0);
+    let claims: Vec<(PointClaim, RowVector<'_>)> =
+        claims.into_iter().filter_map(|c| vectors.iter().find(|v| v.vector == c.vector).map(|v| (c, *v))).collect();
+    // The points are known, so the groups are; their weights follow.
+    let ends: BTreeSet<&[Fr]> = claims.iter().map(|(c, v)| split(c, v).1).collect();
+    let rounds = ends.iter().map(|lo| lo.len()).max().unwrap_or(0);
 
     // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random. What pads all of them to a power of two is zero, as
     // everybody knows.
-    let rows = party.circuit().rows + messages(rounds, 2, LATE) + (claims.len() + 1).div_ceil(ROW) + MASK_ROWS;
+    let rows = party.circuit().rows + messages(rounds, 2, LATE) + (ends.len() + 1).div_ceil(ROW) + MASK_ROWS;
     let mask_len = (rows * ROW).max(1 << rounds);
     let mask_bits = mask_len.next_power_of_two().trailing_zeros() as usize;
     let mut mask = party.random(mask_len + 1);
@@ -133,16 +171,11 @@ pub fn open_rows<P: Party>(
     let mask_commitment = party.point("opening mask", || prover::commit(secrets, &mask, mask_blinder))?;
 
     let sigma = party.challenge(b"row batch");
-    let mut total = Lc::zero();
-    let mut weight = Fr::ONE;
-    for (claim, _, _) in &claims {
-        total.add_scaled(weight, &claim.value);
-        weight *= sigma;
-    }
-    let combined = prover::combine(&claims, secrets);
-    let mut state = prover::state(&claims, &combined, sigma, rounds, secrets.is_some());
+    let (groups, total) = group(&claims, sigma);
+    let combined = prover::combine(&groups, secrets);
+    let mut state = prover::state(&groups, &combined, rounds, secrets.is_some());
     let (point, end) = hidden_sumcheck(party, "row sumcheck", total, Weights::Sum, rounds, 2, LATE, state.as_mut())?;
-    let wires = party.hidden("row evaluations", claims.len() + 1, || prover::finals(claims.len(), state.as_ref(), &mask, &point))?;
+    let wires = party.hidden("row evaluations", groups.len() + 1, || prover::finals(groups.len(), state.as_ref(), &mask, &point))?;
     drop(state);
 
     let second = party.challenge(b"row fold");
@@ -150,16 +183,14 @@ pub fn open_rows<P: Party>(
     let mut sum = Lc::zero();
     // The mask has weight 1, so the vectors begin at σ': with a weight of its own each value is bound by itself. Were two weights equal, one
     // value could be wrong as long as the other makes up for it.
-    let (mut weight, mut fold) = (Fr::ONE, second);
-    let mut folds = Vec::with_capacity(claims.len());
-    for ((claim, _, hi), &wire) in claims.iter().zip(&wires) {
-        let lo = &claim.point[*hi..];
-        let own = &point[rounds - lo.len()..];
-        let pad = padding(&point[..rounds - lo.len()]);
-        check.add_wire(-weight * pad.square() * eq_eval(lo, own), wire);
+    let mut fold = second;
+    let mut folds = Vec::with_capacity(groups.len());
+    for (Group { lo, .. }, &wire) in groups.iter().zip(&wires) {
+        let (lead, own) = point.split_at(rounds - lo.len());
+        let pad = padding(lead);
+        check.add_wire(-pad.square() * eq_eval(lo, own), wire);
         sum.add_wire(fold * pad, wire);
         folds.push(fold);
-        weight *= sigma;
         fold *= second;
     }
     if let Some(&wire) = wires.last() {
@@ -171,16 +202,23 @@ pub fn open_rows<P: Party>(
     sum.constant -= value;
     party.circuit().zero(sum);
 
-    // The public claim.
+    // The public claim. Parts of a cut axis make claims on the same rows, which differ in `lo`.
+    let mut sources: Vec<Member<'_>> = Vec::new();
+    for (Group { members, .. }, fold) in groups.into_iter().zip(&folds) {
+        for member in members {
+            let weight = *fold * member.weight;
+            match sources.iter_mut().find(|s| s.vector.vector == member.vector.vector && s.hi == member.hi) {
+                Some(source) => source.weight += weight,
+                None => sources.push(Member { weight, ..member }),
+            }
+        }
+    }
     let mut commitment = vec![(Fr::ONE, mask_commitment)];
     let mut blinder = mask_blinder;
-    for ((claim, vector, hi), fold) in claims.iter().zip(&folds) {
-        for (i, c) in vector.commitments.iter().enumerate() {
-            commitment.push((*fold * eq_index(&claim.point[..*hi], i), *c));
-        }
-        for (i, b) in vector.blinders.iter().enumerate() {
-            blinder += *fold * eq_index(&claim.point[..*hi], i) * b;
-        }
+    for Member { weight, hi, vector } in sources {
+        let rows = eq_table_scaled(&hi, weight);
+        commitment.extend(rows.iter().copied().zip(vector.commitments.iter().copied()));
+        blinder += rows.iter().zip(vector.blinders).map(|(e, b)| *e * b).sum::<Fr>();
     }
     let poly = prover::fold(combined, &folds, mask, mask_bits);
     Ok(OpenClaim { bits: mask_bits, kernel: vec![(Fr::ONE, point)], value, commitment, poly, table: Vec::new(), blinder })
@@ -284,11 +322,9 @@ pub(crate) mod prover {
     use crate::transcript::Transcript;
     use rayon::prelude::*;
     use zktorch_algebra::{
-        mle::{self, eq_table, eq_table_scaled},
+        mle::{self, eq_table},
         small::combine_rows,
     };
-
-    type Located<'a> = (PointClaim, RowVector<'a>, usize);
 
     pub(crate) fn commit(secrets: Option<OpeningSecrets<'_>>, values: &[Fr], blinder: Fr) -> G1Affine {
         let s = secrets.expect("the prover has generators");
@@ -316,43 +352,43 @@ pub(crate) mod prover {
         }
     }
 
-    /// `u_j` for every claim.
-    pub(super) fn combine(claims: &[Located<'_>], secrets: Option<OpeningSecrets<'_>>) -> Vec<Vec<Fr>> {
+    /// The sums `t_k`.
+    pub(super) fn combine(groups: &[Group<'_>], secrets: Option<OpeningSecrets<'_>>) -> Vec<Vec<Fr>> {
         let Some(s) = secrets else { return Vec::new() };
-        claims
-            .par_iter()
-            .map(|(claim, vector, hi)| {
-                let row = 1usize << (claim.point.len() - hi);
-                let weights = eq_table(&claim.point[..*hi]);
-                let cells: &[i64] = match vector.vector {
-                    Vector::Heap => s.witness.committed(s.program),
-                    Vector::Params => &s.witness.parameters.heap,
-                    Vector::Matrix(m) => {
-                        let cells = s.witness.parameters.matrices[m].view();
-                        return PaddedMatrix::new(&s.program.matrices[m].shape, cells).combine(&weights, row);
-                    }
-                };
-                let rows = cells.len().div_ceil(row);
-                combine_rows(|i| &cells[i * row..((i + 1) * row).min(cells.len())], &weights[..rows], row)
-            })
-            .collect()
+        let add = |mut a: Vec<Fr>, b: Vec<Fr>| {
+            if a.is_empty() {
+                return b;
+            }
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+            a
+        };
+        let sum = |Group { lo, members }: &Group<'_>| members.par_iter().map(|m| m.combined(1 << lo.len(), s)).reduce(Vec::new, add);
+        groups.par_iter().map(sum).collect()
     }
 
-    pub(super) fn state(claims: &[Located<'_>], combined: &[Vec<Fr>], sigma: Fr, rounds: usize, prover: bool) -> Option<Batch<'static>> {
+    impl Member<'_> {
+        /// Its combined row.
+        fn combined(&self, row: usize, s: OpeningSecrets<'_>) -> Vec<Fr> {
+            let weights = eq_table_scaled(&self.hi, self.weight);
+            let cells: &[i64] = match self.vector.vector {
+                Vector::Heap => s.witness.committed(s.program),
+                Vector::Params => &s.witness.parameters.heap,
+                Vector::Matrix(m) => {
+                    let cells = s.witness.parameters.matrices[m].view();
+                    return PaddedMatrix::new(&s.program.matrices[m].shape, cells).combine(&weights, row);
+                }
+            };
+            let rows = cells.len().div_ceil(row);
+            combine_rows(|i| &cells[i * row..((i + 1) * row).min(cells.len())], &weights[..rows], row)
+        }
+    }
+
+    pub(super) fn state(groups: &[Group<'_>], combined: &[Vec<Fr>], rounds: usize, prover: bool) -> Option<Batch<'static>> {
         if !prover {
             return None;
         }
-        let mut weight = Fr::ONE;
-        let terms = claims
-            .iter()
-            .zip(combined)
-            .map(|((claim, _, hi), u)| {
-                let coeff = weight;
-                weight *= sigma;
-                Term { coeff, factors: Factors::Tables(vec![u.clone(), eq_table(&claim.point[*hi..])]) }
-            })
-            .collect();
-        Some(Batch::new(terms, rounds, 2, Join::Padded))
+        let term = |(g, t): (&Group<'_>, &Vec<Fr>)| Term { coeff: Fr::ONE, factors: Factors::Tables(vec![t.clone(), eq_table(&g.lo)]) };
+        Some(Batch::new(groups.iter().zip(combined).map(term).collect(), rounds, 2, Join::Padded))
     }
 
     pub(super) fn finals(n: usize, state: Option<&Batch<'_>>, mask: &[Fr], point: &[Fr]) -> Vec<Fr> {
@@ -443,15 +479,13 @@ pub(crate) mod prover {
     use crate::sumcheck::NoProver;
     use crate::transcript::Transcript;
 
-    type Located<'a> = (PointClaim, RowVector<'a>, usize);
-
     pub(crate) fn commit(_: Option<OpeningSecrets<'_>>, _: &[Fr], _: Fr) -> G1Affine {
         G1Affine::identity()
     }
-    pub(super) fn combine(_: &[Located<'_>], _: Option<OpeningSecrets<'_>>) -> Vec<Vec<Fr>> {
+    pub(super) fn combine(_: &[Group<'_>], _: Option<OpeningSecrets<'_>>) -> Vec<Vec<Fr>> {
         Vec::new()
     }
-    pub(super) fn state(_: &[Located<'_>], _: &[Vec<Fr>], _: Fr, _: usize, _: bool) -> Option<NoProver> {
+    pub(super) fn state(_: &[Group<'_>], _: &[Vec<Fr>], _: usize, _: bool) -> Option<NoProver> {
         None
     }
     pub(super) fn finals(_: usize, _: Option<&NoProver>, _: &[Fr], _: &[Fr]) -> Vec<Fr> {

@@ -5,6 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::Ifma;
+use crate::small::Cell;
 
 /// Eight unsigned 64-bit integers. A value exists only where the instructions do, so its methods are safe.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +101,21 @@ impl U64x8 {
     pub(crate) fn load(_: Ifma, from: &[u64; 8]) -> Self {
         // SAFETY: the token says that the processor has the instruction; it needs no alignment and reads the array.
         Self(unsafe { _mm512_loadu_si512(from.as_ptr().cast()) })
+    }
+
+    /// Eight signed integers of any width from memory, widened.
+    #[inline(always)]
+    pub(crate) fn widen<C: Cell>(_: Ifma, from: &[C; 8]) -> Self {
+        // SAFETY: the token says that the processor has the instructions; the loads need no alignment and read the array, which is eight primitive integers of `BITS`
+        // bits: `Cell` is sealed.
+        Self(unsafe {
+            match C::BITS {
+                8 => _mm512_cvtepi8_epi64(_mm_loadl_epi64(from.as_ptr().cast())),
+                16 => _mm512_cvtepi16_epi64(_mm_loadu_si128(from.as_ptr().cast())),
+                32 => _mm512_cvtepi32_epi64(_mm256_loadu_si256(from.as_ptr().cast())),
+                _ => _mm512_loadu_si512(from.as_ptr().cast()),
+            }
+        })
     }
 
     /// Sixteen 32-bit integers from memory, two a lane, the first in the low half.

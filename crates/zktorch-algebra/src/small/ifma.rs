@@ -14,7 +14,7 @@
 
 use super::cell::{Cell, bit_length};
 use crate::field::reduce_montgomery;
-use crate::ifma::{Ifma, U64x8, kernels, words};
+use crate::ifma::{Ifma, U64x8, kernels, prefetch, words};
 use crate::{Fr, fr_from_i64, limbs};
 
 type Packed = crate::ifma::Packed<ark_bn254::FrConfig>;
@@ -22,7 +22,7 @@ type Packed = crate::ifma::Packed<ark_bn254::FrConfig>;
 /// Products of 52 bits that fit a lane.
 const BUDGET: usize = 1 << 12;
 /// Rows that one call of [`Columns::add`] may bring.
-pub(super) const ROWS: usize = 64;
+pub(super) const ROWS: usize = 32;
 /// Cells in a vector.
 pub(super) const LANES: usize = 8;
 /// Bits of the pieces of long cells.
@@ -35,8 +35,13 @@ const FEW_BITS: u32 = 50;
 /// Columns that [`few`] widens at a time, in the first-level cache; a multiple of the lanes.
 const FEW_COLUMNS: usize = 64;
 
-/// A row, in vectors, with its weight.
-type Weighted<'r, C> = (&'r [[C; LANES]], Fr);
+/// A row, in vectors, with its weight `W`.
+struct Weighted<'r, C, W> {
+    row: &'r [[C; LANES]],
+    /// The row that is read in its place next time.
+    next: &'r [[C; LANES]],
+    weight: W,
+}
 
 /// Eight columns' sums, digit by digit.
 type Group<const D: usize> = [[u64; LANES]; D];
@@ -102,7 +107,7 @@ impl<const D: usize> Sums<D> {
     }
 
     /// Adds rows of `width` groups.
-    fn add<C: Cell>(&mut self, ifma: Ifma, width: usize, rows: &[Weighted<'_, C>], out: &mut [Fr]) {
+    fn add<C: Cell>(&mut self, ifma: Ifma, width: usize, rows: &[Weighted<'_, C, Fr>], out: &mut [Fr]) {
         if rows.is_empty() {
             return;
         }
@@ -112,9 +117,9 @@ impl<const D: usize> Sums<D> {
         }
         self.rows += rows.len();
         let mut cut = Vec::with_capacity(rows.len());
-        for (row, weight) in rows {
-            self.weights = limbs::add(&self.weights, weight);
-            cut.push((*row, digits::<D>(weight)));
+        for &Weighted { row, next, weight } in rows {
+            self.weights = limbs::add(&self.weights, &weight);
+            cut.push(Weighted { row, next, weight: digits::<D>(&weight) });
         }
         // SAFETY: the token says that the processor has the instructions.
         #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
@@ -166,16 +171,20 @@ impl<'a> Columns<'a> {
         Self { ifma, out, short: Sums::new(), middle: Sums::new(), long: Sums::new() }
     }
 
-    /// Adds `Σ_i weights[i]·rows[i]`, at most [`ROWS`] of them. Rows may be shorter or longer than the combination.
-    pub(super) fn add<C: Cell>(&mut self, rows: &[&[C]], weights: &[Fr]) {
+    /// Adds `Σ_i weights[i]·rows[i]`, at most [`ROWS`] of them. Rows may be shorter or longer than the combination. `next` are the rows that the next call will bring: those of a
+    /// large matrix lie far apart, and are asked for while these are added.
+    pub(super) fn add<C: Cell>(&mut self, rows: &[&[C]], next: &[&[C]], weights: &[Fr]) {
         let (ifma, len) = (self.ifma, self.out.len());
         let width = len.div_ceil(LANES);
         // Rows that need padding or cutting are copied, in three sorts as well.
         let mut copies: Vec<C> = Vec::new();
         let mut copied: Vec<(usize, Fr)> = Vec::new();
-        let mut sorts: [Vec<Weighted<'_, C>>; 3] = Default::default();
-        for (row, weight) in rows.iter().zip(weights) {
+        let mut sorts: [Vec<Weighted<'_, C, Fr>>; 3] = Default::default();
+        for (i, (row, weight)) in rows.iter().zip(weights).enumerate() {
             let row = row.get(..len).unwrap_or(row);
+            if row.is_empty() {
+                continue;
+            }
             // SAFETY: the token says that the processor has the instructions.
             #[expect(unsafe_code, reason = "a function compiled for a processor feature, behind its run-time check")]
             let bits = unsafe { bits(ifma, row) };
@@ -195,7 +204,8 @@ impl<'a> Columns<'a> {
                 }
             };
             if row.len() == width * LANES {
-                sorts[sort].push((row.as_chunks().0, *weight));
+                let next = next.get(i).map_or(&[][..], |row| row.as_chunks().0);
+                sorts[sort].push(Weighted { row: row.as_chunks().0, next, weight: *weight });
             } else {
                 copies.extend_from_slice(row);
                 copied.push((sort, *weight));
@@ -203,7 +213,7 @@ impl<'a> Columns<'a> {
             }
         }
         for (row, (sort, weight)) in copies.chunks_exact((width * LANES).max(1)).zip(copied) {
-            sorts[sort].push((row.as_chunks().0, weight));
+            sorts[sort].push(Weighted { row: row.as_chunks().0, next: &[], weight });
         }
         self.short.add(ifma, width, &sorts[0], self.out);
         self.middle.add(ifma, width, &sorts[1], self.out);
@@ -223,14 +233,9 @@ fn bits<C: Cell>(_: Ifma, values: &[C]) -> u32 {
     bit_length(values)
 }
 
-#[inline(always)]
-fn load<C: Cell>(ifma: Ifma, cells: &[C; LANES]) -> U64x8 {
-    U64x8::new(ifma, std::array::from_fn(|k| cells[k].into() as u64))
-}
-
 /// Adds `(row + bias)·weight` for every row to the digit sums of the columns, `S` groups of columns at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-fn columns<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<D>], rows: &[(&[[C; LANES]], [u64; D])]) {
+fn columns<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<D>], rows: &[Weighted<'_, C, [u64; D]>]) {
     let (strips, rest) = sums.as_chunks_mut::<S>();
     for (s, sums) in strips.iter_mut().enumerate() {
         strip::<C, D, S>(ifma, sums, rows, s * S);
@@ -242,7 +247,7 @@ fn columns<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Grou
 }
 
 #[inline(always)]
-fn strip<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<D>; S], rows: &[(&[[C; LANES]], [u64; D])], first: usize) {
+fn strip<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<D>; S], rows: &[Weighted<'_, C, [u64; D]>], first: usize) {
     let bias = U64x8::splat(ifma, const { bias(D) } as u64);
     let mut lanes = [[U64x8::zero(ifma); D]; S];
     for (lanes, sums) in lanes.iter_mut().zip(sums.iter()) {
@@ -250,11 +255,15 @@ fn strip<C: Cell, const D: usize, const S: usize>(ifma: Ifma, sums: &mut [Group<
             *lane = U64x8::load(ifma, sum);
         }
     }
-    for (row, weight) in rows {
+    for Weighted { row, next, weight } in rows {
         let Some(row) = row.get(first..first + S) else { continue };
+        // A line of the cache has 64 bytes: what several vectors share is asked for once.
+        for vector in next.get(first..first + S).unwrap_or_default().iter().step_by((64 / size_of::<[C; LANES]>()).min(S)) {
+            prefetch(vector);
+        }
         let mut cells = [bias; S];
         for (cells, row) in cells.iter_mut().zip(row) {
-            *cells = cells.add(load(ifma, row));
+            *cells = cells.add(U64x8::widen(ifma, row));
         }
         for (d, digit) in weight.iter().enumerate() {
             let digit = U64x8::splat(ifma, *digit);
@@ -308,7 +317,7 @@ kernels! {
         let excess = Packed::splat(ifma, excess);
         let raise = U64x8::splat(ifma, 1 << FEW_BITS);
         for (g, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let terms = cells.iter().zip(packed).map(|(row, constant)| (load(ifma, &row.as_chunks::<LANES>().0[g]).add(raise), constant));
+            let terms = cells.iter().zip(packed).map(|(row, constant)| (U64x8::widen(ifma, &row.as_chunks::<LANES>().0[g]).add(raise), constant));
             Packed::of_integers(ifma, terms).sub::<1>(ifma, excess).canonical(ifma).store(ifma, out);
         }
     }

@@ -241,38 +241,44 @@ fn combine_all<'a, C: Cell>(rows: impl Fn(usize) -> &'a [C] + Sync, weights: &[F
                 }
             }
             let mut columns = ifma::Columns::new(ifma, out);
-            in_blocks(&rows, weights, offset, ifma::ROWS, |rows, weights| columns.add(rows, weights));
+            in_blocks(&rows, weights, offset, ifma::ROWS, |rows, next, weights| columns.add(rows, next, weights));
             columns.finish();
         });
         return out;
     }
     par::chunks_mut(&mut out, column_block(len), |offset, out| {
         let mut columns = Columns::new(out.len());
-        in_blocks(&rows, weights, offset, digits::ROWS, |rows, weights| columns.add(rows, weights));
+        in_blocks(&rows, weights, offset, digits::ROWS, |rows, _, weights| columns.add(rows, weights));
         columns.finish(out);
     });
     out
 }
 
-/// Calls `add` for blocks of rows, without their first `offset` cells, and the weights.
+/// Calls `add` for blocks of rows, without their first `offset` cells, the rows of the block after, and the weights.
 fn in_blocks<'a, C: Cell>(
     rows: &(impl Fn(usize) -> &'a [C] + Sync),
     weights: &[Fr],
     offset: usize,
     block: usize,
-    mut add: impl FnMut(&[&'a [C]], &[Fr]),
+    mut add: impl FnMut(&[&'a [C]], &[&'a [C]], &[Fr]),
 ) {
-    let mut list: Vec<&[C]> = Vec::with_capacity(block);
+    let count = weights.len();
+    let list = |first: usize, to: &mut Vec<&'a [C]>| {
+        to.clear();
+        to.extend((first..count.min(first + block)).map(|i| rows(i).get(offset..).unwrap_or_default()));
+    };
+    let (mut these, mut next) = (Vec::with_capacity(block), Vec::with_capacity(block));
+    list(0, &mut next);
     for (b, weights) in weights.chunks(block).enumerate() {
-        list.clear();
-        list.extend((b * block..b * block + weights.len()).map(|i| rows(i).get(offset..).unwrap_or_default()));
-        add(&list, weights);
+        std::mem::swap(&mut these, &mut next);
+        list((b + 1) * block, &mut next);
+        add(&these, &next, weights);
     }
 }
 
 /// Columns per task: their sums fit the first-level cache, and every worker has some.
 fn column_block(len: usize) -> usize {
-    len.div_ceil(2 * par::threads()).next_multiple_of(24).clamp(48, 264)
+    len.div_ceil(2 * par::threads()).next_multiple_of(24).clamp(48, 2112)
 }
 
 #[cfg(test)]
