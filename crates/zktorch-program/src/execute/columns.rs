@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Columns per task: their sums for a few rows stay in the first-level cache, their weights for 128 summed indices in the second-level one.
-const COLUMNS: usize = 512;
+const COLUMNS: usize = 256;
 /// Tasks have a multiple of so many columns.
 pub(super) const STRIP: usize = 32;
 
@@ -16,11 +16,12 @@ pub(super) fn side_by_side(rows: usize, columns: usize, block: impl Fn(Range<usi
     let tasks: Vec<Range<usize>> = (0..columns).step_by(width).map(|j| j..(j + width).min(columns)).collect();
     let done: Vec<Vec<i64>> = tasks.par_iter().map(|task| block(task.clone())).collect();
     let mut c = vec![0; rows * columns];
-    for (task, block) in tasks.iter().zip(done) {
-        for (row, from) in c.chunks_mut(columns).zip(block.chunks((block.len() / rows.max(1)).max(1))) {
-            row[task.clone()].copy_from_slice(&from[..task.len()]);
+    c.par_chunks_mut(columns.max(1)).enumerate().with_min_len((COLUMNS * STRIP).div_ceil(columns.max(1))).for_each(|(i, row)| {
+        for (task, block) in tasks.iter().zip(&done) {
+            let line = block.len() / rows.max(1);
+            row[task.clone()].copy_from_slice(&block[i * line..][..task.len()]);
         }
-    }
+    });
     c
 }
 

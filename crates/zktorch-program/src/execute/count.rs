@@ -3,47 +3,92 @@
 use super::memory::Memory;
 use super::{ExecuteError, index_of};
 use crate::relation::{Lookup, Table};
+use crate::view::View;
 use rayon::prelude::*;
 
-/// Sites per parallel task.
+/// Sites per parallel task, about.
 const CHUNK: usize = 1 << 15;
 
 /// Counts every lookup, checks that every looked-up tuple is a row of its table, and fills the multiplicity regions.
 pub(crate) fn fill_multiplicities(memory: &mut Memory) -> Result<(), ExecuteError> {
     let program = memory.program;
-    let mut counts: Vec<Vec<i64>> = program.tables.iter().map(|t| vec![0; t.len()]).collect();
-    for lookup in &program.lookups {
-        let table = lookup.table.0 as usize;
-        count(memory, lookup, &program.tables[table], &mut counts[table])?;
-    }
-    for (count, region) in counts.iter().zip(&program.multiplicities) {
+    for (t, (table, region)) in program.tables.iter().zip(&program.multiplicities).enumerate() {
+        let lookups: Vec<&Lookup> = program.lookups.iter().filter(|l| l.table.0 as usize == t).collect();
+        let counts = count(memory, &lookups, table)?;
         let region = &program.regions[region.0 as usize];
         // The region is empty if the table is not used.
-        memory.heap[region.base..region.base + region.len].copy_from_slice(&count[..region.len]);
+        memory.heap[region.base..region.base + region.len].copy_from_slice(&counts[..region.len]);
     }
     Ok(())
 }
 
-fn count(memory: &Memory, lookup: &Lookup, table: &Table, total: &mut [i64]) -> Result<(), ExecuteError> {
-    let shape: Vec<usize> = lookup.columns[0].shape();
-    let columns: Vec<_> = lookup.columns.iter().map(|v| memory.read(v)).collect();
+/// Some of a lookup's sites: indices of its first axis.
+struct Part<'a> {
+    lookup: &'a Lookup,
+    first: usize,
+    count: usize,
+}
+
+/// Tasks of about [`CHUNK`] sites.
+fn parts<'a>(lookups: &[&'a Lookup]) -> Vec<Part<'a>> {
+    let mut parts = Vec::new();
+    for &lookup in lookups {
+        let view = &lookup.columns[0];
+        let outer = view.axes.first().map_or(1, |a| a.size);
+        let step = (CHUNK * outer / view.len().max(1)).max(1);
+        parts.extend((0..outer).step_by(step).map(|first| Part { lookup, first, count: step.min(outer - first) }));
+    }
+    parts
+}
+
+fn count(memory: &Memory, lookups: &[&Lookup], table: &Table) -> Result<Vec<i64>, ExecuteError> {
+    let parts = parts(lookups);
+    let counted = parts.par_iter().try_fold(
+        || vec![0i64; table.len()],
+        |mut counts, part| {
+            add(memory, part, table, &mut counts)?;
+            Ok::<_, ExecuteError>(counts)
+        },
+    );
+    let sum = counted.try_reduce_with(|mut a, b| {
+        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        Ok(a)
+    });
+    match sum {
+        None => Ok(vec![0; table.len()]),
+        Some(Ok(counts)) => Ok(counts),
+        // The first lookup that fails, whichever was found first.
+        Some(Err(error)) => {
+            let mut counts = vec![0; table.len()];
+            Err(parts.iter().find_map(|part| add(memory, part, table, &mut counts).err()).unwrap_or(error))
+        }
+    }
+}
+
+/// Counts some of a lookup's sites.
+fn add(memory: &Memory, part: &Part<'_>, table: &Table, counts: &mut [i64]) -> Result<(), ExecuteError> {
+    let Part { lookup, first, count } = *part;
+    let views: Vec<View> =
+        lookup.columns.iter().map(|v| if lookup.index_axes == 0 { v.clone() } else { v.slice(0, first, count, 1) }).collect();
+    let columns: Vec<_> = views.iter().map(|v| memory.read(v)).collect();
     let lo = match table {
         Table::Range { lo, .. } | Table::Function { lo, .. } => *lo,
         Table::Rows { .. } => 0,
     };
-    let rows = table.len();
+    let rows = counts.len();
+    let index = |i: usize| {
+        let shape = lookup.columns[0].shape();
+        index_of(i + first * (shape.iter().skip(1).product::<usize>()), &shape)
+    };
     let content = match table {
         Table::Rows { view, .. } => view.axes[1..].iter().map(|a| a.size).product(),
         _ => 0,
     };
-    let sites = columns[0].len();
-    let chunks: Vec<usize> = (0..sites).step_by(CHUNK).collect();
-    let site = |i: usize| -> Result<usize, ExecuteError> {
-        let value = columns[0][i];
+    for (i, &value) in columns[0].iter().enumerate() {
         let row = usize::try_from(value as i128 - lo as i128).ok().filter(|&j| j < rows).ok_or_else(|| ExecuteError::OutOfRange {
             node: lookup.name.clone(),
             value: value as i128,
-            index: index_of(i, &shape),
+            index: index(i),
             lo: lo as i128,
             hi: lo as i128 + rows as i128 - 1,
             what: String::new(),
@@ -54,30 +99,10 @@ fn count(memory: &Memory, lookup: &Lookup, table: &Table, total: &mut [i64]) -> 
             // Only the rows looked up are read: the table may be a large embedding.
             Table::Rows { view, .. } => columns[1][i * content..(i + 1) * content] == *memory.read(&view.at(0, row)),
         };
-        match matches {
-            true => Ok(row),
-            false => Err(ExecuteError::NotInTable { node: lookup.name.clone(), index: index_of(i, &shape), row }),
+        if !matches {
+            return Err(ExecuteError::NotInTable { node: lookup.name.clone(), index: index(i), row });
         }
-    };
-    let counted = chunks
-        .par_iter()
-        .try_fold(
-            || vec![0i64; rows],
-            |mut count, &start| {
-                for i in start..(start + CHUNK).min(sites) {
-                    count[site(i)?] += 1;
-                }
-                Ok::<_, ExecuteError>(count)
-            },
-        )
-        .try_reduce_with(|mut a, b| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            Ok(a)
-        });
-    if let Some(counted) = counted {
-        for (t, c) in total.iter_mut().zip(counted?) {
-            *t += c;
-        }
+        counts[row] += 1;
     }
     Ok(())
 }

@@ -101,6 +101,29 @@ impl<'a> Memory<'a> {
         }
     }
 
+    /// The cells of contiguous views of regions that do not overlap, to be written; nothing for other views.
+    pub(crate) fn in_place(&mut self, views: &[&View]) -> Option<Vec<&mut [i64]>> {
+        let mut places = Vec::with_capacity(views.len());
+        for (i, view) in views.iter().enumerate() {
+            let Source::Region(r) = view.source else { return None };
+            let start = self.program.regions[r.0 as usize].base + view.offset;
+            places.push((start, view.len(), i));
+            if !view.is_contiguous() {
+                return None;
+            }
+        }
+        places.sort_unstable();
+        let (mut rest, mut at) = (&mut self.heap[..], 0);
+        let mut found = Vec::with_capacity(views.len());
+        for (start, len, i) in places {
+            let (cells, tail) = rest.split_at_mut_checked(start.checked_sub(at)?)?.1.split_at_mut_checked(len)?;
+            found.push((i, cells));
+            (rest, at) = (tail, start + len);
+        }
+        found.sort_unstable_by_key(|(i, _)| *i);
+        Some(found.into_iter().map(|(_, cells)| cells).collect())
+    }
+
     /// Writes the elements of a view of a region or a public tensor, row-major.
     pub(crate) fn write(&mut self, view: &View, values: &[i64]) {
         let cells = match view.source {

@@ -11,7 +11,7 @@ impl Number for i64 {}
 impl Number for i128 {}
 
 /// Outputs per parallel task, about.
-const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 12;
 /// Shortest summed letter that is worth an inner loop of its own.
 const SHORT: usize = 8;
 

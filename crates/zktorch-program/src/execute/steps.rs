@@ -180,7 +180,15 @@ pub(super) fn out_of_range(node: &str, value: i128, at: usize, view: &View, lo: 
 }
 
 pub(super) fn map_indices(n: usize, f: impl Fn(usize) -> Result<i64, ExecuteError> + Sync + Send) -> Result<Vec<i64>, ExecuteError> {
-    (0..n).into_par_iter().with_min_len(1024).map(f).collect()
+    const CHUNK: usize = 1024;
+    let mut out = vec![0; n];
+    out.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk, out)| {
+        out.iter_mut().enumerate().try_for_each(|(j, out)| {
+            *out = f(chunk * CHUNK + j)?;
+            Ok::<_, ExecuteError>(())
+        })
+    })?;
+    Ok(out)
 }
 
 fn apply(memory: &mut Memory, node: &str, table: TableId, x: &View, outputs: &[View]) -> Result<(), ExecuteError> {
