@@ -15,8 +15,10 @@ use super::digits::{Digits, Window};
 use super::lists::{Adder, NEGATE, Pair, Pool, sum_lists};
 use crate::{G1Affine, G1Projective, par};
 
-/// Entries sorted at a time, which bounds the memory: 4 bytes each, and 4 bytes of sums.
-const GROUP: usize = 1 << 22;
+/// Most entries of a group, which bounds the memory: 4 bytes each, and 4 bytes of sums.
+const GROUP: usize = 1 << 20;
+/// Entries that are not worth a group of their own.
+const SMALL_GROUP: usize = 1 << 14;
 /// Least number of sums for which Horner's rule is done with affine additions.
 const MANY_ROWS: usize = 64;
 
@@ -31,16 +33,28 @@ pub(super) fn sums<A: Adder, D: Digits>(adder: A, bases: &[G1Affine], digits: &D
     let pool = Pool::new(adder);
     let per_row: usize = windows.iter().map(|w| w.width).sum();
     // A row of short scalars has nothing in the windows for long ones. A window's sums begin at its first bit.
-    let mut tasks = (0..rows).flat_map(|r| windows.iter().map(move |w| (r, *w))).filter(|(r, w)| digits.reaches(*r, *w)).peekable();
-    let mut bits = vec![adder.identity(); rows * per_row];
-    while tasks.peek().is_some() {
-        let mut group = Vec::new();
+    let tasks: Vec<(usize, Window)> =
+        (0..rows).flat_map(|r| windows.iter().map(move |w| (r, *w))).filter(|(r, w)| digits.reaches(*r, *w)).collect();
+    let entries: usize = tasks.iter().map(|(row, _)| digits.len(*row)).sum();
+    // Groups side by side: what one thread does alone for a group is done while others add.
+    let most = entries.div_ceil(par::threads()).clamp(SMALL_GROUP, GROUP);
+    let mut groups: Vec<&[(usize, Window)]> = Vec::new();
+    let mut rest = &tasks[..];
+    while !rest.is_empty() {
         let mut entries = 0;
-        while let Some((row, window)) = tasks.next_if(|(row, _)| group.is_empty() || entries + digits.len(*row) <= GROUP) {
-            entries += digits.len(row);
-            group.push((row, window));
-        }
-        let mut sums = bit_sums(&pool, &bases, digits, &group).into_iter();
+        let fits = |(row, _): &&(usize, Window)| {
+            entries += digits.len(*row);
+            entries <= most
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (group, tail) = rest.split_at(count);
+        groups.push(group);
+        rest = tail;
+    }
+    let sums = par::map(groups.len(), |g| bit_sums(&pool, &bases, digits, groups[g]));
+    let mut bits = vec![adder.identity(); rows * per_row];
+    for (group, sums) in groups.into_iter().zip(sums) {
+        let mut sums = sums.into_iter();
         for (row, window) in group {
             bits[row * per_row + window.start..].iter_mut().take(window.width).zip(&mut sums).for_each(|(bit, sum)| *bit = sum);
         }
