@@ -106,7 +106,7 @@ pub struct OpeningSecrets<'a> {
 pub(crate) const MASK_ROWS: usize = 1;
 
 /// Last variables that share messages in the sumcheck over the rows. There is a pair of tables for every vector: from `2^9` entries on each.
-const LATE: usize = 9;
+const LATE: usize = 15;
 
 /// Claims whose points end alike, as one claim: the inner product of `eq(lo, ·)` with the sum of the members' combined rows.
 #[derive(Debug)]
