@@ -10,27 +10,26 @@ use zktorch_algebra::{Fr, table, units::HEAD};
 /// Most chunks that a thread takes at a time: those of many small blocks, or of table rows, cost more than others.
 const UNEVEN: usize = 4;
 
+/// Layers above the leaves of a large tree that are not kept. They are three quarters of all that is above the leaves; without the next one, too, little more would be saved, since a
+/// layer's sumcheck takes as much memory as its children.
+const DROPPED: usize = 2;
+
 /// Shortest runs of fractions that make a chunk each: shorter ones are joined.
 const RUN: usize = 1 << 7;
 
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
     ///
-    /// Of a large tree the layer above the leaves, half of all that is above them, is not kept: making it again when its turn comes costs less than memory for it.
+    /// Of a large tree the layers next to the leaves are not kept: making them again when their turn comes costs less than memory for them.
     pub fn tree(&self) -> Tree<'_> {
         let leaves = Leaves::new(self);
         let chunk = CHUNK_BITS.min(self.statement.layout.bits);
-        let dropped = usize::from(self.statement.layout.bits > CHUNK_BITS);
+        let dropped = if self.statement.layout.bits > CHUNK_BITS { DROPPED } else { 0 };
         let subtrees: Vec<Vec<Fractions>> = (0..self.statement.layout.used.div_ceil(1 << chunk))
             .into_par_iter()
             .with_max_len(UNEVEN)
             .map(|c| {
-                let lowest = match leaves.units(c << chunk, 1 << chunk).filter(|_| dropped == 1) {
-                    Some(units) => Fractions::of(units.quads()),
-                    None if dropped == 1 => leaves.sums(c << chunk, 1 << chunk).sums(),
-                    None => leaves.sums(c << chunk, 1 << chunk),
-                };
-                let mut layers = vec![lowest];
+                let mut layers = vec![leaves.layer(c << chunk, 1 << chunk, dropped + 1)];
                 while layers.len() < chunk - dropped {
                     layers.push(layers[layers.len() - 1].sums());
                 }
@@ -57,13 +56,21 @@ impl LookupProver<'_> {
 }
 
 impl Leaves<'_> {
-    /// The layer above some leaves, as [`Leaves::chunk`] gives them.
-    fn sums(&self, first: usize, len: usize) -> Fractions {
-        if let Some(units) = self.units(first, len) {
-            return Fractions::of(units.pairs());
+    /// The layer `depth ≥ 1` above some leaves, as [`Leaves::chunk`] gives them.
+    fn layer(&self, first: usize, len: usize, depth: usize) -> Fractions {
+        let units = self.units(first, len);
+        let (mut layer, from) = match units {
+            Some(units) if depth > 1 => (Fractions::of(units.quads()), 2),
+            Some(units) => (Fractions::of(units.pairs()), 1),
+            None => {
+                let (q, p) = self.chunk(first, len);
+                (if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }, 1)
+            }
+        };
+        for _ in from..depth {
+            layer = layer.sums();
         }
-        let (q, p) = self.chunk(first, len);
-        if p.is_empty() { Fractions::units(&q) } else { Fractions { p, q }.sums() }
+        layer
     }
 }
 
@@ -132,12 +139,14 @@ impl<'a> Tree<'a> {
         }
         let empty = Form::Fractions.empty(lambda);
         let Some(runs) = self.layers[k + 1].take() else {
-            // The layer that was not kept.
-            let chunks = (0..self.leaves.used().div_ceil(2 * size)).into_par_iter().with_max_len(UNEVEN).map(|c| {
-                if let Some(units) = self.leaves.units(2 * c * size, 2 * size).filter(|_| !late) {
+            // A layer that was not kept.
+            let depth = self.layers.len() - (k + 1);
+            let below = size << depth;
+            let chunks = (0..self.leaves.used().div_ceil(below)).into_par_iter().with_max_len(UNEVEN).map(|c| {
+                if let Some(units) = self.leaves.units(c * below, below).filter(|_| depth == 1 && !late) {
                     return Chunk { unbound: Some(units), ..Chunk::default() };
                 }
-                let Fractions { p, q } = self.leaves.sums(2 * c * size, 2 * size);
+                let Fractions { p, q } = self.leaves.layer(c * below, below, depth);
                 Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
             });
             return LayerSumcheck::new(Form::Fractions, chunks, size, point, lambda);
