@@ -34,7 +34,25 @@ pub(super) struct Chunk<'a> {
     /// `b_0` and `b_1` of each node; empty if they are `1` and `−1` everywhere.
     pub b: Vec<Fr>,
     /// The leaves below, while neither table exists.
-    pub unbound: Option<Units<'a>>,
+    pub unbound: Option<Below<'a>>,
+}
+
+/// Leaves that tables are made from when they are needed.
+#[derive(Clone, Copy)]
+pub(super) enum Below<'a> {
+    /// The first [`HEAD`] variables are bound at once, in integers.
+    Units(Units<'a>),
+    /// The nodes' children are the second layer above these leaves. It is made twice, for the first round and to bind the first variable, so that only half of it is ever in memory.
+    Quads(Units<'a>),
+}
+
+impl Below<'_> {
+    /// The tables `a` and `b` of nodes above the second layer.
+    fn tables(units: &Units<'_>, lambda: &Fr) -> (Vec<Fr>, Vec<Fr>) {
+        let (mut p, mut q) = units.quads();
+        table::fractions_to_nodes(&mut p, &mut q, lambda);
+        (p, q)
+    }
 }
 
 /// What `a` and `b` are.
@@ -132,7 +150,7 @@ impl<'a> LayerSumcheck<'a> {
             state.prepare_eq(chunks.len());
             let eq = &state.eq_node[state.bits - 1];
             let ends = chunks.zip(&state.eq_chunk).map(|(c, e)| {
-                let ends = c.ends(eq).map(|x| x * e);
+                let ends = c.first_ends(eq, &lambda).map(|x| x * e);
                 (c, ends)
             });
             let (chunks, ends): (Vec<_>, Vec<_>) = ends.unzip();
@@ -189,7 +207,7 @@ impl<'a> LayerSumcheck<'a> {
         let Some(eq) = self.bits.checked_sub(HEAD).and_then(|l| self.eq_node.get(l)) else { return };
         let (lambda, form) = (self.lambda, self.form);
         let grids = self.chunks.par_iter().zip(&self.eq_chunk).filter_map(|(c, e)| {
-            let units = c.unbound?;
+            let Some(Below::Units(units)) = c.unbound else { return None };
             let grid = match form {
                 Form::Leaves => units.products(&lambda, eq),
                 Form::Fractions => units.pair_products(&lambda, eq),
@@ -294,20 +312,41 @@ impl Chunk<'_> {
         table::layer_ends(&self.a, Some(&self.b), eq)
     }
 
+    /// [`Chunk::ends`] in the first round.
+    fn first_ends(&self, eq: &[Fr], lambda: &Fr) -> [Fr; 2] {
+        if let Some(Below::Quads(units)) = &self.unbound {
+            let (a, b) = Below::tables(units, lambda);
+            return table::layer_ends(&a, Some(&b), eq);
+        }
+        self.ends(eq)
+    }
+
     /// Binds the least significant variable of the nodes to `r`; `first` are the first challenges, up to this one or [`HEAD`] of them.
     fn bind(&mut self, r: Fr, form: Form, lambda: &Fr, first: &[Fr]) {
-        if let Some(units) = &self.unbound {
-            if let Ok(challenges) = first.try_into() {
-                match form {
-                    Form::Leaves => self.a = units.bind(lambda, challenges),
-                    Form::Fractions => [self.a, self.b] = units.pair_bind(lambda, challenges),
+        match &self.unbound {
+            Some(Below::Units(units)) => {
+                if let Ok(challenges) = first.try_into() {
+                    match form {
+                        Form::Leaves => self.a = units.bind(lambda, challenges),
+                        Form::Fractions => [self.a, self.b] = units.pair_bind(lambda, challenges),
+                    }
+                    self.unbound = None;
                 }
+                return;
+            }
+            Some(Below::Quads(units)) => {
+                // Copies, since tables that were cut off would leave holes between them that nothing fits.
+                let (mut a, mut b) = Below::tables(units, lambda);
+                table::bind_pairs(&mut a, &r);
+                table::bind_pairs(&mut b, &r);
+                (self.a, self.b) = (a[..].to_vec(), b[..].to_vec());
                 self.unbound = None;
             }
-            return;
+            None => {
+                table::bind_pairs(&mut self.a, &r);
+                table::bind_pairs(&mut self.b, &r);
+            }
         }
-        table::bind_pairs(&mut self.a, &r);
-        table::bind_pairs(&mut self.b, &r);
     }
 }
 

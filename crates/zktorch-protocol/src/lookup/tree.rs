@@ -2,7 +2,7 @@
 
 use super::gkr::LATE_BITS;
 use super::prover::{CHUNK_BITS, Leaves, LookupProver};
-use super::round::{Chunk, Form, LayerSumcheck};
+use super::round::{Below, Chunk, Form, LayerSumcheck};
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 use zktorch_algebra::{Fr, table, units::HEAD};
@@ -10,9 +10,15 @@ use zktorch_algebra::{Fr, table, units::HEAD};
 /// Most chunks that a thread takes at a time: those of many small blocks, or of table rows, cost more than others.
 const UNEVEN: usize = 4;
 
-/// Layers above the leaves of a large tree that are not kept. They are three quarters of all that is above the leaves; without the next one, too, little more would be saved, since a
-/// layer's sumcheck takes as much memory as its children.
-const DROPPED: usize = 2;
+/// Layers above the leaves that are not kept: most of all that is above them. Making a layer again when its turn comes costs less than memory for it, or, in a large tree, little more. A fourth
+/// would save nothing: the sumcheck above the third takes as much.
+fn dropped(bits: usize) -> usize {
+    match bits {
+        0..=CHUNK_BITS => 0,
+        ..=20 => 1,
+        _ => 3,
+    }
+}
 
 /// Shortest runs of fractions that make a chunk each: shorter ones are joined.
 const RUN: usize = 1 << 7;
@@ -20,11 +26,11 @@ const RUN: usize = 1 << 7;
 impl LookupProver<'_> {
     /// Builds the tree above the leaves: a chunk's whole subtree at once, while it is in the cache, then what joins the chunks.
     ///
-    /// Of a large tree the layers next to the leaves are not kept: making them again when their turn comes costs less than memory for them.
+    /// The layers next to the leaves are not all kept.
     pub fn tree(&self) -> Tree<'_> {
         let leaves = Leaves::new(self);
         let chunk = CHUNK_BITS.min(self.statement.layout.bits);
-        let dropped = if self.statement.layout.bits > CHUNK_BITS { DROPPED } else { 0 };
+        let dropped = dropped(self.statement.layout.bits);
         let subtrees: Vec<Vec<Fractions>> = (0..self.statement.layout.used.div_ceil(1 << chunk))
             .into_par_iter()
             .with_max_len(UNEVEN)
@@ -127,7 +133,7 @@ impl<'a> Tree<'a> {
             self.leaves.combine(lambda);
             let chunks = (0..self.leaves.used().div_ceil(size)).into_par_iter().with_max_len(UNEVEN).map(|c| {
                 if let Some(units) = self.leaves.units(c * size, size).filter(|_| !late) {
-                    return Chunk { unbound: Some(units), ..Chunk::default() };
+                    return Chunk { unbound: Some(Below::Units(units)), ..Chunk::default() };
                 }
                 let (a, mut b) = self.leaves.chunk(c * size, size);
                 for p in b.iter_mut().skip(1).step_by(2) {
@@ -143,8 +149,11 @@ impl<'a> Tree<'a> {
             let depth = self.layers.len() - (k + 1);
             let below = size << depth;
             let chunks = (0..self.leaves.used().div_ceil(below)).into_par_iter().with_max_len(UNEVEN).map(|c| {
-                if let Some(units) = self.leaves.units(c * below, below).filter(|_| depth == 1 && !late) {
-                    return Chunk { unbound: Some(units), ..Chunk::default() };
+                if let Some(units) = self.leaves.units(c * below, below).filter(|_| !late) {
+                    let below = [Below::Units(units), Below::Quads(units)].get(depth - 1).copied();
+                    if below.is_some() {
+                        return Chunk { unbound: below, ..Chunk::default() };
+                    }
                 }
                 let Fractions { p, q } = self.leaves.layer(c * below, below, depth);
                 Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
