@@ -314,6 +314,31 @@ fn a_changed_verifying_key_refuses_the_proof_or_does_not_decode() {
 }
 
 #[test]
+fn matrices_that_change_places_are_refused() {
+    // Both are read at one point, so their rows are combined in one vector, and the sum of their values stays what it is. Their weights in it differ.
+    let mut b = Builder::new();
+    let (n, k) = (4usize, 8usize);
+    let x = b.public("x", &[n], -100, 100);
+    b.step(Step::Input { input: 0, name: "x".into(), view: x.clone(), lo: -100, hi: 100 });
+    for (name, seed) in [("u", 37), ("v", 23)] {
+        let w = b.matrix(name, &[n, k], (0..n * k).map(|i| (i as i32 * seed) % 41 - 20).collect());
+        let y = b.public(name, &[k], -20000, 20000);
+        b.assign_into(name, &[k, n], 1, vec![Term::product(1, x.clone(), &[1], w, &[1, 0])], &y, -20000, 20000);
+    }
+    let built = b.finish(Some(2));
+    let (pk, vk) = keys(&built);
+    let inputs = [(0..n as i64).map(|i| 10 * i - 7).collect()];
+    let witness = execute(&built, &inputs).unwrap();
+    let rng = || ChaCha20Rng::seed_from_u64(3);
+    let _ = verify(&vk, b"", &witness.publics, &prove(&pk, &vk, &built.parameters, b"", &witness.heap, &witness.publics, rng())).unwrap();
+    let mut other = built.clone();
+    other.parameters.matrices.swap(0, 1);
+    let witness = execute(&other, &inputs).unwrap();
+    let forged = prove(&pk, &vk, &other.parameters, b"", &witness.heap, &witness.publics, rng());
+    assert!(matches!(verify(&vk, b"", &witness.publics, &forged).unwrap_err(), VerifyError::Opening(_)));
+}
+
+#[test]
 fn parameters_are_shown_to_be_small_once() {
     let s = Setting::rich();
     let make = |s: &Setting, parameters: &zktorch_program::Parameters| {

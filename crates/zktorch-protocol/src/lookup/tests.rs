@@ -287,13 +287,16 @@ fn the_smallest_program_is_proved() {
 
 #[test]
 fn a_tree_of_many_chunks_is_proved() {
-    let case = plain(60_000);
-    assert!(Layout::new(&case.built.program).unwrap().unwrap().bits >= 16);
-    assert_eq!(case.flaws(), SOUND);
-    case.caught(|c| {
-        let cell = c.site(0, 0, 59_999);
-        c.heap[cell] = 128;
-    });
+    // The larger one does not keep the layers next to the leaves.
+    for (sites, bits) in [(60_000, 17), (800_000, 21)] {
+        let case = plain(sites);
+        assert_eq!(Layout::new(&case.built.program).unwrap().unwrap().bits, bits);
+        assert_eq!(case.flaws(), SOUND);
+        case.caught(|c| {
+            let cell = c.site(0, 0, sites - 1);
+            c.heap[cell] = 128;
+        });
+    }
 }
 
 #[test]

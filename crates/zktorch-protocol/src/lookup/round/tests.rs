@@ -12,14 +12,14 @@ fn scalars(label: &str, n: usize) -> Vec<Fr> {
 
 #[test]
 fn units_give_the_same_rounds_as_tables() {
-    for form in [Form::Leaves, Form::Fractions] {
-        compare(form);
+    for (form, depth) in [(Form::Leaves, 0), (Form::Fractions, 1), (Form::Fractions, 2)] {
+        compare(form, depth);
     }
 }
 
-fn compare(form: Form) {
-    // Leaves below a chunk.
-    let size = if let Form::Leaves = form { SIZE } else { 2 * SIZE };
+/// With leaves `depth` layers below the nodes' children.
+fn compare(form: Form, depth: usize) {
+    let size = SIZE << depth;
     let (lambda, c) = (hash_to_fr(b"lambda"), hash_to_fr(b"c"));
     let integers: Vec<u32> = (0..3 * size as u32).map(|i| i.wrapping_mul(0x9e37_79b9) >> 16).collect();
     let units = |i: usize| Units::new(&integers[i * size..][..size], c);
@@ -29,14 +29,15 @@ fn compare(form: Form) {
             Chunk { a, ..Chunk::default() }
         }
         (Form::Fractions, units) => {
-            let (p, q) = units.pairs();
+            let (p, q) = if depth == 1 { units.pairs() } else { units.quads() };
             let mut chunk = Chunk::default();
             table::fraction_nodes(&p, &q, &lambda, &mut chunk.a, &mut chunk.b);
             chunk
         }
     };
     let other = || Chunk { a: scalars("a", SIZE), b: scalars("b", SIZE), unbound: None };
-    let lazy = |i| Chunk { unbound: units(i), ..Chunk::default() };
+    let below = if depth == 2 { Below::Quads } else { Below::Units };
+    let lazy = |i| Chunk { unbound: units(i).map(below), ..Chunk::default() };
     let point = scalars("point", LATE_BITS + HEAD);
     let mut states = [vec![lazy(0), other(), lazy(1), lazy(2)], vec![table(0), other(), table(1), table(2)]]
         .map(|chunks| LayerSumcheck::new(form, chunks.into_par_iter(), SIZE, &point, lambda));
