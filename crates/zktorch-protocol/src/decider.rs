@@ -150,6 +150,7 @@ mod prover {
     use crate::circuit::cross_terms;
     use crate::opening::prover::commit_to;
     use crate::sumcheck::interpolate;
+    use rayon::prelude::*;
     use zktorch_algebra::mle::{self, bind_top};
 
     /// The wires with the mask row, the random wires, and the cross terms.
@@ -229,27 +230,36 @@ mod prover {
     pub(super) fn round(state: Option<&mut Rows>) -> Vec<Fr> {
         let Some(s) = state else { return vec![Fr::ZERO; 4] };
         let half = s.values[0].len() / 2;
-        let mut at = [Fr::ZERO; 4];
-        for i in 0..half {
-            let line = |t: &Vec<Fr>| (t[i], t[i + half] - t[i]);
-            let mut values: [(Fr, Fr); ROW] = std::array::from_fn(|a| line(&s.values[a]));
-            let mut linear: [(Fr, Fr); ROW] = std::array::from_fn(|a| line(&s.linear[a]));
-            let mut pairs: Vec<(u8, u8, Fr, Fr)> = s.pairs.iter().map(|(a, b, t)| (*a, *b, t[i], t[i + half] - t[i])).collect();
+        let sums = (0..half).into_par_iter().with_min_len(ROWS_PER_TASK).map(|i| s.at(i, i + half));
+        interpolate(&sums.reduce(|| [Fr::ZERO; 4], |a, b| std::array::from_fn(|k| a[k] + b[k])))
+    }
+
+    /// Rows that are worth a task.
+    const ROWS_PER_TASK: usize = 8;
+
+    impl Rows {
+        /// The form on the line through two rows, at 0, 1, 2 and 3.
+        fn at(&self, low: usize, high: usize) -> [Fr; 4] {
+            let line = |t: &Vec<Fr>| (t[low], t[high] - t[low]);
+            let mut values: [(Fr, Fr); ROW] = std::array::from_fn(|a| line(&self.values[a]));
+            let mut linear: [(Fr, Fr); ROW] = std::array::from_fn(|a| line(&self.linear[a]));
+            // Most rows have few products or none.
+            let used = self.pairs.iter().filter(|(_, _, t)| t[low] != Fr::ZERO || t[high] != Fr::ZERO);
+            let mut pairs: Vec<(u8, u8, Fr, Fr)> = used.map(|(a, b, t)| (*a, *b, t[low], t[high] - t[low])).collect();
+            let mut at = [Fr::ZERO; 4];
             for slot in &mut at {
                 let sum: Fr = linear.iter().zip(&values).map(|(x, w)| x.0 * w.0).sum();
-                *slot += s.u * sum;
+                *slot += self.u * sum;
                 for (a, b, y, slope) in &mut pairs {
-                    if *y != Fr::ZERO {
-                        *slot += *y * values[*a as usize].0 * values[*b as usize].0;
-                    }
+                    *slot += *y * values[*a as usize].0 * values[*b as usize].0;
                     *y += *slope;
                 }
                 for (value, slope) in values.iter_mut().chain(&mut linear) {
                     *value += *slope;
                 }
             }
+            at
         }
-        interpolate(&at)
     }
 
     pub(super) fn bind(state: Option<&mut Rows>, r: Fr) {

@@ -7,7 +7,7 @@
 //! | step | prover sends | verifier | code |
 //! | --- | --- | --- | --- |
 //! | 1 | commitment to a uniformly random vector `g` | | [`open_rows`] |
-//! | 2 | | splits `r_j = (hi, lo)`: `u_j = Σ_i eq(hi, i) row_i`, claim `ũ_j(lo) = y_j`; draws `σ`; where `lo` is the same, combines: `t_k = Σ_j σ^j u_j` | [`Group`] |
+//! | 2 | | splits `r_j = (hi, lo)`: `u_j = Σ_i eq(hi, i) row_i`, claim `ũ_j(lo) = y_j`; draws `σ`; where `lo` is the same, combines: `t_k = Σ_j σ^j u_j` | `Group` |
 //! | 3 | sumcheck of `Σ_k Σ_x t_k(x) eq(lo_k, x)` | | |
 //! | 4 | hidden `t̃_k(r†)` and `g̃(r†)` | end of the sumcheck, in the circuit; draws `σ'` | |
 //! | 5 | `v = g̃(r†) + Σ_k σ'^(k+1) t̃_k(r†)` in the clear | the same, in the circuit; a public claim on `C_g + Σ_k σ'^(k+1) Σ_j σ^j Σ_i eq·C_{j,i}` | |

@@ -10,7 +10,7 @@ pub struct Transcript(merlin::Transcript);
 impl Transcript {
     /// A transcript bound to the protocol's name and version.
     pub fn new() -> Transcript {
-        Transcript(merlin::Transcript::new(b"zktorch proof v4"))
+        Transcript(merlin::Transcript::new(b"zktorch proof v5"))
     }
 
     /// Absorbs bytes; the length is absorbed with them.

@@ -73,9 +73,10 @@ impl Kind {
     /// Version that this build writes and reads.
     pub fn version(self) -> u32 {
         match self {
-            Kind::Proof | Kind::RangeProof => 5,
-            Kind::Accumulator => 4,
-            Kind::Model | Kind::TaskResult => 2,
+            Kind::Proof | Kind::RangeProof => 6,
+            Kind::Accumulator => 5,
+            Kind::TaskResult => 3,
+            Kind::Model => 2,
             _ => 1,
         }
     }

@@ -332,7 +332,6 @@ impl Chunk<'_> {
                     }
                     self.unbound = None;
                 }
-                return;
             }
             Some(Below::Quads(units)) => {
                 // Copies, since tables that were cut off would leave holes between them that nothing fits.

@@ -13,11 +13,7 @@ const UNEVEN: usize = 4;
 /// Layers above the leaves that are not kept: most of all that is above them. Making a layer again when its turn comes costs less than memory for it, or, in a large tree, little more. A fourth
 /// would save nothing: the sumcheck above the third takes as much.
 fn dropped(bits: usize) -> usize {
-    match bits {
-        0..=CHUNK_BITS => 0,
-        ..=20 => 1,
-        _ => 3,
-    }
+    if bits > 20 { 3 } else { usize::from(bits > CHUNK_BITS) }
 }
 
 /// Shortest runs of fractions that make a chunk each: shorter ones are joined.
