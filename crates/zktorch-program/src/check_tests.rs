@@ -215,6 +215,51 @@ fn lookups_of_other_cells_are_counted_and_compared() {
     assert!(matches!(error, ExecuteError::OutOfRange { value: 8, lo: 0, hi: 7, .. }));
 }
 
+#[test]
+fn lookups_of_many_sites_are_counted_in_parts() {
+    let shape = [1, 40_000, 2];
+    let mut b = Builder::new();
+    let table = b.range_table(-3, 3);
+    let x = b.public("x", &shape, -3, 4);
+    b.step(Step::Input { input: 0, name: "x".to_string(), view: x.clone(), lo: -100, hi: 100 });
+    b.lookup("x is small", table, vec![x], 3);
+    let built = b.finish(None);
+    let values: Vec<i64> = (0..80_000).map(|i| i * i % 7 - 3).collect();
+    let witness = execute(&built, std::slice::from_ref(&values)).expect("small");
+    let region = &built.program.regions[built.program.multiplicities[0].0 as usize];
+    let expected: Vec<i64> = (-3..5).map(|v| values.iter().filter(|x| **x == v).count() as i64).collect();
+    assert_eq!(witness.heap[region.base..][..8], expected);
+    for far in [[70_001, 79_999], [79_999, 79_999]] {
+        let mut values = values.clone();
+        far.iter().for_each(|&i| values[i] = 5);
+        let error = execute(&built, &[values]).expect_err("a value is too large");
+        assert!(matches!(error, ExecuteError::OutOfRange { value: 5, ref index, .. } if *index == [0, far[0] / 2, 1]), "{error}");
+    }
+}
+
+#[test]
+fn digits_of_many_values_are_found_in_parts() {
+    let shape = [3, 5000];
+    let values: Vec<i64> = (0..15_000).map(|i| i * 7919 % 65_536 - 32_768).collect();
+    for weight in [256, 250] {
+        let mut b = Builder::new();
+        let x = b.public("x", &shape, -(1 << 40), 1 << 40);
+        b.step(Step::Input { input: 0, name: "x".to_string(), view: x.clone(), lo: -(1 << 40), hi: 1 << 40 });
+        let terms = vec![Term::linear(1, x, &[0, 1])];
+        let views = b.decompose("split", &shape, 2, terms, &[part(weight, -256, 9), part(1, 0, 8)]);
+        let built = b.finish(None);
+        let witness = execute(&built, std::slice::from_ref(&values)).expect("small");
+        let cells = |v: &View| &witness.heap[built.program.absolute_offset(v)..][..15_000];
+        for ((x, q), r) in values.iter().zip(cells(&views[0])).zip(cells(&views[1])) {
+            assert_eq!((*q, *r), (x.div_euclid(weight as i64), x.rem_euclid(weight as i64)));
+        }
+        let mut values = values.clone();
+        (values[9_003], values[14_000]) = (1 << 39, 1 << 39);
+        let error = execute(&built, &[values]).expect_err("a value is too large");
+        assert!(matches!(error, ExecuteError::OutOfRange { ref index, .. } if *index == [1, 4003]), "{error}");
+    }
+}
+
 /// Runs `x → digits` for one value.
 fn digits(value: i64, parts: &[Part]) -> Result<Vec<i64>, ExecuteError> {
     let mut b = Builder::new();

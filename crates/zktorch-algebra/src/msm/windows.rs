@@ -15,7 +15,7 @@ use super::digits::{Digits, Window};
 use super::lists::{Adder, NEGATE, Pair, Pool, sum_lists};
 use crate::{G1Affine, G1Projective, par};
 
-/// Most entries of a group, which bounds the memory: 4 bytes each, and 4 bytes of sums.
+/// Most entries of a group, which bounds the memory of each thread: 4 bytes each, and 4 bytes of sums.
 const GROUP: usize = 1 << 20;
 /// Entries that are not worth a group of their own.
 const SMALL_GROUP: usize = 1 << 14;

@@ -22,9 +22,10 @@ pub(crate) fn fill_multiplicities(memory: &mut Memory) -> Result<(), ExecuteErro
     Ok(())
 }
 
-/// Some of a lookup's sites: indices of its first axis.
+/// Some of a lookup's sites: indices of its first axis that has several.
 struct Part<'a> {
     lookup: &'a Lookup,
+    axis: usize,
     first: usize,
     count: usize,
 }
@@ -34,9 +35,10 @@ fn parts<'a>(lookups: &[&'a Lookup]) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     for &lookup in lookups {
         let view = &lookup.columns[0];
-        let outer = view.axes.first().map_or(1, |a| a.size);
+        let axis = view.axes.iter().position(|a| a.size > 1).unwrap_or(0);
+        let outer = view.axes.get(axis).map_or(1, |a| a.size);
         let step = (CHUNK * outer / view.len().max(1)).max(1);
-        parts.extend((0..outer).step_by(step).map(|first| Part { lookup, first, count: step.min(outer - first) }));
+        parts.extend((0..outer).step_by(step).map(|first| Part { lookup, axis, first, count: step.min(outer - first) }));
     }
     parts
 }
@@ -67,9 +69,9 @@ fn count(memory: &Memory, lookups: &[&Lookup], table: &Table) -> Result<Vec<i64>
 
 /// Counts some of a lookup's sites.
 fn add(memory: &Memory, part: &Part<'_>, table: &Table, counts: &mut [i64]) -> Result<(), ExecuteError> {
-    let Part { lookup, first, count } = *part;
+    let Part { lookup, axis, first, count } = *part;
     let views: Vec<View> =
-        lookup.columns.iter().map(|v| if lookup.index_axes == 0 { v.clone() } else { v.slice(0, first, count, 1) }).collect();
+        lookup.columns.iter().map(|v| if lookup.index_axes == 0 { v.clone() } else { v.slice(axis, first, count, 1) }).collect();
     let columns: Vec<_> = views.iter().map(|v| memory.read(v)).collect();
     let lo = match table {
         Table::Range { lo, .. } | Table::Function { lo, .. } => *lo,
@@ -78,7 +80,7 @@ fn add(memory: &Memory, part: &Part<'_>, table: &Table, counts: &mut [i64]) -> R
     let rows = counts.len();
     let index = |i: usize| {
         let shape = lookup.columns[0].shape();
-        index_of(i + first * (shape.iter().skip(1).product::<usize>()), &shape)
+        index_of(i + first * shape.iter().skip(axis + 1).product::<usize>(), &shape)
     };
     let content = match table {
         Table::Rows { view, .. } => view.axes[1..].iter().map(|a| a.size).product(),

@@ -171,8 +171,8 @@ struct Failure {
 fn split_into<T: Split>(values: &mut [T], digits: &[Digit], outs: &mut [&mut [i64]]) -> Option<Failure> {
     let origins: Vec<i128> = (0..digits.len()).map(|d| origin(&digits[d..])).collect();
     let mut parts: Vec<Vec<&mut [i64]>> = Vec::new();
+    parts.resize_with(values.len().div_ceil(CHUNK), Vec::new);
     for out in outs {
-        parts.resize_with(out.len().div_ceil(CHUNK), Vec::new);
         parts.iter_mut().zip(out.chunks_mut(CHUNK)).for_each(|(part, out)| part.push(out));
     }
     let task = |(chunk, (values, outs)): (usize, (&mut [T], Vec<&mut [i64]>))| {
