@@ -105,7 +105,7 @@ pub struct OpeningSecrets<'a> {
 /// Number of rows of random wires that [`crate::decider`] adds.
 pub(crate) const MASK_ROWS: usize = 1;
 
-/// Last variables that share messages in the sumcheck over the rows. There is a pair of tables for every vector: from `2^9` entries on each.
+/// Last variables that share messages in the sumcheck over the rows: there are few combined vectors, so it costs no more than messages one by one.
 const LATE: usize = 15;
 
 /// Claims whose points end alike, as one claim: the inner product of `eq(lo, ·)` with the sum of the members' combined rows.

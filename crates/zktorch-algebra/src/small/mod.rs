@@ -276,7 +276,7 @@ fn in_blocks<'a, C: Cell>(
     }
 }
 
-/// Columns per task: their sums fit the first-level cache, and every worker has some.
+/// Columns per task: their sums fit the second-level cache, a row's cells are a page that is read at once, and every worker has some.
 fn column_block(len: usize) -> usize {
     len.div_ceil(2 * par::threads()).next_multiple_of(24).clamp(48, 2112)
 }

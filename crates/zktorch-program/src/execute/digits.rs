@@ -60,11 +60,12 @@ impl Split for i64 {
     }
 
     fn split_each(values: &mut [i64], digit: &Digit, origin: i128, out: &mut [i64]) -> Option<(usize, i128)> {
-        let (Ok(weight), Ok(narrow)) = (i64::try_from(digit.weight), i64::try_from(origin)) else {
-            return split_slowly(values, digit, origin, out);
-        };
-        if weight > 0 && weight.count_ones() == 1 && narrow.unsigned_abs() < 1 << 62 {
-            let shift = Shift { values, bits: weight.trailing_zeros(), origin: narrow, range: (digit.lo, digit.hi), out: &mut *out };
+        if let (Ok(weight), Ok(origin)) = (u64::try_from(digit.weight), i64::try_from(origin))
+            && weight.is_power_of_two()
+            && weight <= 1 << 62
+            && origin.unsigned_abs() < 1 << 62
+        {
+            let shift = Shift { values, bits: weight.trailing_zeros(), origin, range: (digit.lo, digit.hi), out: &mut *out };
             if Arch::new().dispatch(shift) {
                 return None;
             }

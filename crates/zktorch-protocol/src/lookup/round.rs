@@ -338,7 +338,7 @@ impl Chunk<'_> {
                 let (mut a, mut b) = Below::tables(units, lambda);
                 table::bind_pairs(&mut a, &r);
                 table::bind_pairs(&mut b, &r);
-                (self.a, self.b) = (a[..].to_vec(), b[..].to_vec());
+                (self.a, self.b) = (a.to_vec(), b.to_vec());
                 self.unbound = None;
             }
             None => {

@@ -143,15 +143,16 @@ impl<'a> Tree<'a> {
         let Some(runs) = self.layers[k + 1].take() else {
             // A layer that was not kept.
             let depth = self.layers.len() - (k + 1);
-            let below = size << depth;
-            let chunks = (0..self.leaves.used().div_ceil(below)).into_par_iter().with_max_len(UNEVEN).map(|c| {
-                if let Some(units) = self.leaves.units(c * below, below).filter(|_| !late) {
-                    let below = [Below::Units(units), Below::Quads(units)].get(depth - 1).copied();
-                    if below.is_some() {
-                        return Chunk { unbound: below, ..Chunk::default() };
-                    }
+            let len = size << depth;
+            let chunks = (0..self.leaves.used().div_ceil(len)).into_par_iter().with_max_len(UNEVEN).map(|c| {
+                let unbound = match depth {
+                    1 | 2 if !late => self.leaves.units(c * len, len).map(if depth == 1 { Below::Units } else { Below::Quads }),
+                    _ => None,
+                };
+                if unbound.is_some() {
+                    return Chunk { unbound, ..Chunk::default() };
                 }
-                let Fractions { p, q } = self.leaves.layer(c * below, below, depth);
+                let Fractions { p, q } = self.leaves.layer(c * len, len, depth);
                 Chunk::of_fractions(&[(&p, &q)], lambda, size, empty)
             });
             return LayerSumcheck::new(Form::Fractions, chunks, size, point, lambda);
