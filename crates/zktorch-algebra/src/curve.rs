@@ -166,6 +166,49 @@ pub fn g1_from_uncompressed(bytes: &[u8; G1_UNCOMPRESSED_BYTES]) -> Option<G1Aff
     (!p.is_zero() && p.is_on_curve()).then_some(p)
 }
 
+/// [`g1_from_uncompressed`] of each element, with vector instructions and threads.
+pub fn g1_each_from_uncompressed(bytes: &[[u8; G1_UNCOMPRESSED_BYTES]]) -> Vec<Option<G1Affine>> {
+    let mut out = vec![None; bytes.len()];
+    par::chunks_mut(&mut out, CHECKED, |first, out| {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = crate::ifma::Ifma::get() {
+            for (bytes, out) in bytes[first..].chunks(8).zip(out.chunks_mut(8)) {
+                check_eight(ifma, bytes, out);
+            }
+            return;
+        }
+        for (bytes, out) in bytes[first..].iter().zip(out) {
+            *out = g1_from_uncompressed(bytes);
+        }
+    });
+    out
+}
+
+/// Points that one task checks.
+const CHECKED: usize = 1 << 11;
+
+/// Decodes at most eight uncompressed points.
+#[cfg(target_arch = "x86_64")]
+fn check_eight(ifma: crate::ifma::Ifma, bytes: &[[u8; G1_UNCOMPRESSED_BYTES]], out: &mut [Option<G1Affine>]) {
+    // What is not two integers below the modulus is left at (0, 0), which is not on the curve.
+    let mut coordinates = [[[0; 4]; 2]; 8];
+    for ((bytes, out), slot) in bytes.iter().zip(out.iter_mut()).zip(&mut coordinates) {
+        let (x, y) = bytes.split_at(32);
+        let integer = |bytes| array(bytes).map(|b| limbs_from_bytes(&b)).filter(|x| BigInt(*x) < Fq::MODULUS);
+        match (integer(x), integer(y)) {
+            (Some(x), Some(y)) => *slot = [x, y],
+            // The identity, or nothing.
+            _ => *out = g1_from_uncompressed(bytes),
+        }
+    }
+    let (points, exists) = crate::decompress::check_eight(ifma, &coordinates);
+    for (i, (out, point)) in out.iter_mut().zip(points).enumerate() {
+        if exists >> i & 1 == 1 {
+            *out = Some(point);
+        }
+    }
+}
+
 /// Encoding of a G2 point: `x.c0, x.c1, y.c0, y.c1`, 32 bytes little-endian each; the identity is bit 6 of the last
 /// byte alone.
 pub fn g2_to_bytes(p: &G2Affine) -> [u8; G2_BYTES] {
@@ -267,6 +310,31 @@ mod tests {
             assert_eq!(expected.iter().filter(|p| p.is_none()).count(), (2..n).step_by(5).count());
             assert_eq!(g1_each_from_bytes(&bytes), expected);
             assert_eq!(crate::ifma::portable(|| g1_each_from_bytes(&bytes)), expected);
+        }
+    }
+
+    #[test]
+    fn many_uncompressed_points_decode_as_single_ones_do() {
+        for n in [0, 1, 7, 8, 9, 150] {
+            let mut points: Vec<G1Affine> = (0..n).map(|i: u32| hash_to_g1(&i.to_le_bytes())).collect();
+            points.iter_mut().step_by(11).skip(1).for_each(|p| *p = G1Affine::identity());
+            points.iter_mut().step_by(3).for_each(|p| *p = -*p);
+            let mut bytes: Vec<[u8; 64]> = points.iter().map(g1_to_uncompressed).collect();
+            for (k, i) in (2..n as usize).step_by(5).enumerate() {
+                let modulus = limbs_to_bytes(&Fq::MODULUS.0);
+                match k % 6 {
+                    0 => bytes[i][40] ^= 1,
+                    1 => bytes[i] = [0; 64],
+                    2 => bytes[i] = [0xff; 64],
+                    3 => bytes[i][..32].copy_from_slice(&modulus),
+                    4 => bytes[i][32..].copy_from_slice(&modulus),
+                    _ => bytes[i][63] |= INFINITY,
+                }
+            }
+            let expected: Vec<Option<G1Affine>> = bytes.iter().map(g1_from_uncompressed).collect();
+            assert_eq!(expected.iter().filter(|p| p.is_none()).count(), (2..n).step_by(5).count());
+            assert_eq!(g1_each_from_uncompressed(&bytes), expected);
+            assert_eq!(crate::ifma::portable(|| g1_each_from_uncompressed(&bytes)), expected);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Ordinates from abscissae, eight points at a time.
+//! Points from their encodings, eight at a time: ordinates from abscissae, and whether given ordinates are right.
 
 #![expect(unsafe_code, reason = "enters a function compiled for the instructions, holding the token")]
 
@@ -26,10 +26,27 @@ pub(crate) fn lift_eight(ifma: Ifma, abscissae: &[[u64; 4]; 8], larger: u8) -> (
     unsafe { lift(ifma, abscissae, larger) }
 }
 
+/// Whether pairs of coordinates, integers below the modulus, are points: the second result has a one for each that is.
+pub(crate) fn check_eight(ifma: Ifma, coordinates: &[[[u64; 4]; 2]; 8]) -> ([G1Affine; 8], u8) {
+    // SAFETY: the token says that the processor has the instructions.
+    unsafe { check(ifma, coordinates) }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
-fn lift(ifma: Ifma, abscissae: &[[u64; 4]; 8], larger: u8) -> ([G1Affine; 8], u8) {
+fn check(ifma: Ifma, coordinates: &[[[u64; 4]; 2]; 8]) -> ([G1Affine; 8], u8) {
+    let [xs, ys] = [0, 1].map(|k| std::array::from_fn(|i| coordinates[i][k]));
+    let (x, y) = (raised(ifma, &xs), raised(ifma, &ys));
+    let cube = x.square(ifma).mul(ifma, x).add(ifma, Packed8::splat_raised(ifma, &Fq::from(3u64)));
+    // Both below 3p.
+    let exists = y.square(ifma).sub::<4>(ifma, cube).reduce::<4>(ifma).canonical(ifma).is_zero();
+    (points(ifma, x, y), exists)
+}
+
+/// Integers below the modulus as raised elements. Below `1.2p`.
+#[inline(always)]
+fn raised(ifma: Ifma, integers: &[[u64; 4]; 8]) -> Packed8 {
     let mut columns = [[0; 8]; 4];
-    for (i, x) in abscissae.iter().enumerate() {
+    for (i, x) in integers.iter().enumerate() {
         for (column, word) in columns.iter_mut().zip(x) {
             column[i] = *word;
         }
@@ -37,11 +54,28 @@ fn lift(ifma: Ifma, abscissae: &[[u64; 4]; 8], larger: u8) -> ([G1Affine; 8], u8
     let [a, b, c, d] = columns;
     let integer = Packed8::from_words(ifma, [U64x8::new(ifma, a), U64x8::new(ifma, b), U64x8::new(ifma, c), U64x8::new(ifma, d)]);
     // The words of `R2` are those of the element 2^256; what raises an integer is 2^520.
-    let raise = Packed8::splat_raised(ifma, &(Fq::new_unchecked(FqConfig::R2) * Fq::from(16u64)));
+    integer.mul(ifma, Packed8::splat_raised(ifma, &(Fq::new_unchecked(FqConfig::R2) * Fq::from(16u64))))
+}
+
+/// Points with these raised coordinates.
+#[inline(always)]
+fn points(ifma: Ifma, x: Packed8, y: Packed8) -> [G1Affine; 8] {
     let plain = Packed8::splat(ifma, &Fq::ONE);
+    let (mut xs, mut ys) = ([Fq::ZERO; 8], [Fq::ZERO; 8]);
+    x.mul(ifma, plain).canonical(ifma).store(ifma, &mut xs);
+    y.mul(ifma, plain).canonical(ifma).store(ifma, &mut ys);
+    let mut points = [G1Affine::identity(); 8];
+    for (point, (x, y)) in points.iter_mut().zip(xs.into_iter().zip(ys)) {
+        *point = G1Affine::new_unchecked(x, y);
+    }
+    points
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2")]
+fn lift(ifma: Ifma, abscissae: &[[u64; 4]; 8], larger: u8) -> ([G1Affine; 8], u8) {
     let one = Packed8::splat(ifma, &Fq::new_unchecked(BigInt([1, 0, 0, 0])));
     let three = Packed8::splat_raised(ifma, &Fq::from(3u64));
-    let x = integer.mul(ifma, raise);
+    let x = raised(ifma, abscissae);
     let square = x.square(ifma).mul(ifma, x).add(ifma, three);
     let root = power(ifma, square);
     let defect = root.square(ifma).sub::<4>(ifma, square).reduce::<4>(ifma).canonical(ifma);
@@ -49,16 +83,8 @@ fn lift(ifma: Ifma, abscissae: &[[u64; 4]; 8], larger: u8) -> ([G1Affine; 8], u8
     let y = root.mul(ifma, one).canonical(ifma);
     // Larger than its opposite: 2y > p, and 2y - p is never zero.
     let is_smaller = y.lazy().add(y.lazy()).carry(ifma).is_below_modulus(ifma);
-    let root = root.mul(ifma, plain).canonical(ifma);
-    let opposite = Packed8::zero(ifma).sub::<1>(ifma, root).reduce::<1>(ifma);
-    let (mut xs, mut ys) = ([Fq::ZERO; 8], [Fq::ZERO; 8]);
-    x.mul(ifma, plain).canonical(ifma).store(ifma, &mut xs);
-    root.select(is_smaller ^ !larger, opposite).store(ifma, &mut ys);
-    let mut points = [G1Affine::identity(); 8];
-    for (point, (x, y)) in points.iter_mut().zip(xs.into_iter().zip(ys)) {
-        *point = G1Affine::new_unchecked(x, y);
-    }
-    (points, exists)
+    let opposite = Packed8::zero(ifma).sub::<2>(ifma, root);
+    (points(ifma, x, root.select(is_smaller ^ !larger, opposite)), exists)
 }
 
 /// `x^((p + 1) / 4)`, raised, with windows of four bits.

@@ -8,6 +8,7 @@ use crate::random;
 use crate::srs::ReferenceString;
 use crate::tensors::TensorSpec;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::Path;
 use zktorch_float::{Data, Tensor};
 use zktorch_graph::{Element, IoInfo, Visibility};
@@ -108,9 +109,9 @@ impl ModelInfo {
 
 /// Contents of a verifying key's file.
 #[derive(Serialize, Deserialize)]
-struct VerifyingFile {
-    info: ModelInfo,
-    key: Vec<u8>,
+struct VerifyingFile<'a> {
+    info: Cow<'a, ModelInfo>,
+    key: &'a [u8],
 }
 
 /// What a verifier needs. It describes the model completely, except for the weights, of which it holds hiding commitments.
@@ -125,23 +126,23 @@ pub struct VerifyingKey {
 impl VerifyingKey {
     pub(crate) fn new(key: protocol::VerifyingKey, info: ModelInfo) -> Result<VerifyingKey, String> {
         let encoded = key.encode();
-        VerifyingKey::with_encoding(key, encoded, info)
+        VerifyingKey::with_encoding(key, &encoded, info)
     }
 
     /// `encoded` is what [`protocol::VerifyingKey::encode`] makes of `key`.
-    fn with_encoding(key: protocol::VerifyingKey, encoded: Vec<u8>, info: ModelInfo) -> Result<VerifyingKey, String> {
+    fn with_encoding(key: protocol::VerifyingKey, encoded: &[u8], info: ModelInfo) -> Result<VerifyingKey, String> {
         info.check(key.program())?;
         let metadata = postcard::to_allocvec(&info).map_err(|e| e.to_string())?;
         let id = ModelId::new(&key.digest(), &metadata);
-        let payload = postcard::to_allocvec(&VerifyingFile { info: info.clone(), key: encoded }).map_err(|e| e.to_string())?;
+        let payload = postcard::to_allocvec(&VerifyingFile { info: Cow::Borrowed(&info), key: encoded }).map_err(|e| e.to_string())?;
         Ok(VerifyingKey { key, info, id, payload })
     }
 
     fn decode(payload: &[u8]) -> Result<VerifyingKey, String> {
-        let file: VerifyingFile = postcard::from_bytes(payload).map_err(|e| e.to_string())?;
-        let key = protocol::VerifyingKey::decode(&file.key).map_err(|e| e.to_string())?;
+        let file: VerifyingFile<'_> = postcard::from_bytes(payload).map_err(|e| e.to_string())?;
+        let key = protocol::VerifyingKey::decode(file.key).map_err(|e| e.to_string())?;
         // Decoding has refused other encodings of the same key.
-        let key = VerifyingKey::with_encoding(key, file.key, file.info)?;
+        let key = VerifyingKey::with_encoding(key, file.key, file.info.into_owned())?;
         if key.payload == payload { Ok(key) } else { Err("the encoding is not canonical".to_owned()) }
     }
 
@@ -192,10 +193,10 @@ impl VerifyingKey {
 
 /// Contents of a proving key's file, before the protocol's key.
 #[derive(Serialize, Deserialize)]
-struct ProvingFile {
+struct ProvingFile<'a> {
     model: [u8; 32],
-    verifying: Vec<u8>,
-    key: Vec<u8>,
+    verifying: &'a [u8],
+    key: &'a [u8],
 }
 
 /// What a prover needs beside the model. It holds the blinders of the weight commitments: keep it as secret as the weights.
@@ -213,21 +214,20 @@ impl std::fmt::Debug for ProvingKey {
 }
 
 impl ProvingKey {
-    /// Reads a file.
+    /// Reads a file, which is mapped, not copied.
     ///
     /// # Errors
     /// A file that is not intact, or not a valid key.
     pub fn read(path: &Path) -> Result<ProvingKey, Error> {
-        let bytes = container::read(path)?;
-        let payload = container::open(Kind::ProvingKey, path, &bytes)?;
+        let (payload, _) = container::map(Kind::ProvingKey, path)?;
         let invalid = |reason: String| FileError::Payload { file: path.to_path_buf(), kind: Kind::ProvingKey, reason };
-        let (file, rest) = postcard::take_from_bytes::<ProvingFile>(payload).map_err(|e| invalid(e.to_string()))?;
+        let (file, rest) = postcard::take_from_bytes::<ProvingFile<'_>>(&payload).map_err(|e| invalid(e.to_string()))?;
         if !rest.is_empty() {
             return Err(invalid(format!("{} bytes follow its end", rest.len())).into());
         }
-        let key = protocol::ProvingKey::decode(&file.key).map_err(|e| invalid(e.to_string()))?;
-        let verifying = VerifyingKey::decode(&file.verifying).map_err(invalid)?;
-        Ok(ProvingKey { key, verifying, model: file.model })
+        let (key, verifying) = rayon::join(|| protocol::ProvingKey::decode(file.key), || VerifyingKey::decode(file.verifying));
+        let key = key.map_err(|e| invalid(e.to_string()))?;
+        Ok(ProvingKey { key, verifying: verifying.map_err(invalid)?, model: file.model })
     }
 
     /// The file's bytes.
@@ -235,7 +235,7 @@ impl ProvingKey {
     /// # Errors
     /// Never in practice: only if the key is too large to be encoded.
     pub fn to_file(&self) -> Result<Vec<u8>, Error> {
-        let file = ProvingFile { model: self.model, verifying: self.verifying.payload.clone(), key: self.key.encode() };
+        let file = ProvingFile { model: self.model, verifying: &self.verifying.payload, key: &self.key.encode() };
         let payload = postcard::to_allocvec(&file).map_err(|e| Error::Mismatch(format!("the proving key cannot be encoded: {e}")))?;
         Ok(container::seal(Kind::ProvingKey, &payload))
     }

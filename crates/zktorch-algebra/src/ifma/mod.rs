@@ -57,10 +57,13 @@ pub(crate) use products::{BLOCK, Products, settle, sum_of_lanes, unit};
 pub(crate) use vector::{U64x8, prefetch};
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Proof that the processor has AVX-512 F, BW, DQ, VL, IFMA and VBMI2.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ifma(());
+
+static FORBIDDEN: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static PORTABLE: Cell<bool> = const { Cell::new(false) };
@@ -73,10 +76,11 @@ impl Ifma {
     }
 }
 
-/// Whether the processor has the instructions of the vector kernels.
+/// Whether the processor has the instructions of the vector kernels, and they are not [forbidden](forbid).
 pub fn available() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f")
+    return !FORBIDDEN.load(Ordering::Relaxed)
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
@@ -84,6 +88,11 @@ pub fn available() -> bool {
         && is_x86_feature_detected!("avx512vbmi2");
     #[cfg(not(target_arch = "x86_64"))]
     false
+}
+
+/// Makes this process use the portable kernels from now on, to time them as processors without the instructions would run them.
+pub fn forbid() {
+    FORBIDDEN.store(true, Ordering::Relaxed);
 }
 
 /// Runs `f` with the portable kernels, to test and to time them: kernels entered by this thread find no vector instructions.

@@ -15,6 +15,9 @@ pub struct Bench {
     /// Prove so many times and report the fastest.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub runs: u16,
+    /// Leave out the kernels for AVX-512, as on a processor that has none.
+    #[arg(long)]
+    pub portable: bool,
     /// Write the named models as ONNX files to this folder, and measure nothing.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["against", "runs"])]
     pub export: Option<PathBuf>,
@@ -45,6 +48,9 @@ pub struct BenchOne {
     /// Folder of the files that the stages share.
     #[arg(long)]
     pub dir: PathBuf,
+    /// Leave out the kernels for AVX-512.
+    #[arg(long)]
+    pub portable: bool,
     /// Size of a dynamic axis.
     #[arg(long = "dim", value_name = "NAME=N")]
     pub dims: Vec<Dim>,

@@ -118,6 +118,9 @@ fn stage(name: &str, stage: &str, threads: u16, dir: &Path, args: &args::Bench) 
     for dim in &args.dims {
         command.args(["--dim", &format!("{}={}", dim.name, dim.value)]);
     }
+    if args.portable {
+        command.arg("--portable");
+    }
     let began = Instant::now();
     let output = command.stdin(Stdio::null()).output().map_err(|e| broken(e.to_string()))?;
     let elapsed = began.elapsed().as_secs_f64();

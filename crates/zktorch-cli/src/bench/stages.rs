@@ -13,6 +13,9 @@ use zktorch::{Model, OnnxModel, Options, Proof, ProvingKey, ReferenceString, Ver
 
 /// `zktorch bench-one`, hidden.
 pub fn bench_one(args: &args::BenchOne, ui: &Ui) -> Result<Outcome, Failure> {
+    if args.portable {
+        zktorch::kernels::forbid();
+    }
     let value = match args.stage {
         Stage::Prepare => prepare(args, ui)?,
         Stage::Prove => prove(&args.dir)?,

@@ -287,10 +287,10 @@ impl Srs {
         let (g2, tau_g2) = decode_g2(g2, tau_g2)?;
         let (powers, _) = rest.split_last_chunk::<DIGEST>().ok_or_else(length)?;
         let (powers, _) = powers.as_chunks::<G1_UNCOMPRESSED_BYTES>();
-        let g1 = powers
-            .iter()
+        let g1 = zktorch_algebra::g1_each_from_uncompressed(powers)
+            .into_iter()
             .enumerate()
-            .map(|(index, p)| g1_from_uncompressed(p).filter(|p| !p.is_zero()).ok_or(SrsError::Point { what: "power in G1", index }))
+            .map(|(index, p)| p.filter(|p| !p.is_zero()).ok_or(SrsError::Point { what: "power in G1", index }))
             .collect::<Result<Vec<_>, _>>()?;
         if g1.is_empty() {
             return Err(SrsError::Empty);
