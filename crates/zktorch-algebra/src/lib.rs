@@ -41,8 +41,8 @@ pub use ark_bn254::Fr;
 use ark_bn254::{g1, g2};
 use ark_ec::short_weierstrass::{Affine, Projective};
 pub use curve::{
-    G1_BYTES, G1_UNCOMPRESSED_BYTES, G2_BYTES, g1_batch, g1_each_from_bytes, g1_each_from_uncompressed, g1_from_bytes, g1_from_uncompressed, g1_to_bytes,
-    g1_to_uncompressed, g2_from_bytes, g2_to_bytes, hash_to_g1,
+    G1_BYTES, G1_UNCOMPRESSED_BYTES, G2_BYTES, g1_batch, g1_each_from_bytes, g1_each_from_uncompressed, g1_from_bytes,
+    g1_from_uncompressed, g1_to_bytes, g1_to_uncompressed, g2_from_bytes, g2_to_bytes, hash_to_g1,
 };
 pub use field::{FR_BYTES, batch_inverse, fr_from_bytes, fr_from_i64, fr_from_i128, fr_from_wide_bytes, fr_to_bytes, hash_to_fr};
 

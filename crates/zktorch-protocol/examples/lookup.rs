@@ -10,7 +10,7 @@ use zktorch_program::{Builder, Table};
 use zktorch_protocol::Witness;
 use zktorch_protocol::circuit::{Circuit, Lc, ROW, Wire};
 use zktorch_protocol::lookup::lookup_argument;
-use zktorch_protocol::party::{Part, Party, Prover, Verifier};
+use zktorch_protocol::party::{Mask, Part, Party, Prover, Verifier};
 use zktorch_protocol::{Transcript, VerifyError};
 
 /// Adds up the time between messages by the message that ends it: `.0` before its values are known, `.1` for sending it.
@@ -63,6 +63,9 @@ impl<P: Party> Party for Timed<P> {
     }
     fn secrets(&self) -> Option<(&[Fr], &[Fr])> {
         self.party.secrets()
+    }
+    fn mask(&mut self, what: &'static str, n: usize, commit: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Result<Mask, VerifyError> {
+        self.party.mask(what, n, commit)
     }
     fn random(&mut self, n: usize) -> Vec<Fr> {
         self.party.random(n)

@@ -1,7 +1,7 @@
 //! Provers that cheat beside the protocol: each test forges a proof in one particular way and sees it refused.
 
 use crate::circuit::{Circuit, Lc, ROW, Wire};
-use crate::party::{Part, Party, Verifier};
+use crate::party::{Mask, Part, Party, Verifier};
 use crate::proof::{read_decider, read_leaves};
 use crate::tests::{keys, prove, prove_with, sample_in_rows};
 use crate::{ProvingKey, Statement, Transcript, VerifyError, VerifyingKey, verify};
@@ -167,6 +167,10 @@ impl Party for Recorder<'_> {
     }
     fn random(&mut self, n: usize) -> Vec<Fr> {
         self.inner.random(n)
+    }
+    fn mask(&mut self, what: &'static str, n: usize, commit: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Result<Mask, VerifyError> {
+        self.note(what, 1, 0);
+        self.inner.mask(what, n, commit)
     }
     fn restart(&mut self, transcript: Transcript) -> Part {
         self.inner.restart(transcript)

@@ -8,7 +8,7 @@
 //! | step | prover sends | verifier checks or samples | code |
 //! | --- | --- | --- | --- |
 //! | 1 | a hidden row of random wires that the form does not use | | `decide` |
-//! | 2 | commitments to random wires `w'` and to the cross terms `t_1, t_2`: the form at `w + ρw'` is `e + ρ t_1 + ρ² t_2` | draws `ρ` | `prover::mask` |
+//! | 2 | commitments to random wires `w'` and to the cross terms `t_1, t_2`: the form at `w + ρw'` is `e + ρ t_1 + ρ² t_2` | draws `ρ` | `prover::masked` |
 //! | 3 | `ê = e + ρ t_1 + ρ² t_2` | a public claim on the combination of the commitments | |
 //! | 4 | sumcheck of `Σ_i u ⟨x_i, ŵ_i⟩ + Σ y_{i,ab} ŵ_{i,a} ŵ_{i,b} = ê − u² c` over the rows `i`, in the clear, `ŵ = w + ρw'` | draws the rounds' challenges `r` | |
 //! | 5 | the row `ŵ(r)` | the end of the sumcheck; draws `s` | [`VerifyError::Circuit`] |
@@ -29,7 +29,7 @@ use crate::accumulate::Total;
 use crate::circuit::{Form, Pair, ROW, ROW_BITS};
 use crate::error::VerifyError;
 use crate::opening::{MASK_ROWS, OpenClaim, open_batch};
-use crate::party::Party;
+use crate::party::{Mask, Party};
 use crate::pcs;
 use crate::proof::Phase;
 use ark_ff::{AdditiveGroup, Field};
@@ -64,11 +64,12 @@ pub(crate) fn decide<P: Party>(
     party.hidden("mask wires", MASK_ROWS * ROW, || mask)?;
 
     // Masks the wires.
-    let random = party.random(count * ROW + 3);
-    let masked = prover::mask(&form, u, party.secrets(), random, secrets);
+    let random = party.mask("random witness", count * ROW, |random, blinder| prover::commit(secrets, random, blinder))?;
+    let comm_w = random.commitment;
+    let cross_blinders = party.random(2);
+    let masked = prover::masked(&form, u, party.secrets(), random, cross_blinders, secrets);
     let masked = masked.as_ref();
-    let comm_w = party.point("random witness", || prover::commitment(masked, 0))?;
-    let cross = [1, 2].map(|k| party.point("cross term", || prover::commitment(masked, k)));
+    let cross = [0, 1].map(|k| party.point("cross term", || prover::cross_commitment(masked, k)));
     let [first, second] = cross;
     let (first, second) = (first?, second?);
     let rho = party.challenge(b"mask");
@@ -164,38 +165,42 @@ mod prover {
         error_blinder: Fr,
         /// Blinders of `w', t_1, t_2`.
         random_blinders: [Fr; 3],
-        commitments: [G1Affine; 3],
+        /// To `t_1, t_2`.
+        cross: [G1Affine; 2],
     }
 
-    pub(super) fn mask(
+    pub(super) fn commit(secrets: Option<Secrets<'_>>, values: &[Fr], blinder: Fr) -> G1Affine {
+        let s = secrets.expect("the prover has generators");
+        commit_to(s.srs, s.h, values, blinder)
+    }
+
+    pub(super) fn masked(
         form: &Form,
         u: Fr,
         mask: Option<(&[Fr], &[Fr])>,
-        mut random: Vec<Fr>,
+        random: Mask,
+        cross_blinders: Vec<Fr>,
         secrets: Option<Secrets<'_>>,
     ) -> Option<Masked> {
         let (secrets, (mask, mask_blinders)) = (secrets?, mask?);
-        let mut draw = || random.pop().expect("enough randomness was drawn");
-        let random_blinders = [draw(), draw(), draw()];
+        let &[first, second] = &cross_blinders[..] else { return None };
+        let random_blinders = [random.blinder, first, second];
         let wires = [secrets.wires, mask].concat();
         let blinders = [secrets.blinders, mask_blinders].concat();
         // The form at w + ρw' is e + ρ t_1 + ρ² t_2; its values at ρ = ±1 give the cross terms.
         let at = |sign: Fr| {
-            let sum: Vec<Fr> = wires.iter().zip(&random).map(|(w, r)| *w + sign * r).collect();
+            let sum: Vec<Fr> = wires.iter().zip(&random.values).map(|(w, r)| *w + sign * r).collect();
             form.evaluate(&sum, u)
         };
-        let (srs, h) = (secrets.srs, secrets.h);
-        let (commitment, [t1, t2]) = rayon::join(
-            || commit_to(srs, h, &random, random_blinders[0]),
-            || cross_terms([at(Fr::ONE), at(-Fr::ONE)], [form.evaluate(&wires, u), Fr::ZERO]),
-        );
-        let commitments = [commitment, commit_to(srs, h, &[t1], random_blinders[1]), commit_to(srs, h, &[t2], random_blinders[2])];
+        let (ends, own) = rayon::join(|| rayon::join(|| at(Fr::ONE), || at(-Fr::ONE)), || form.evaluate(&wires, u));
+        let [t1, t2] = cross_terms(ends.into(), [own, Fr::ZERO]);
+        let cross = [commit_to(secrets.srs, secrets.h, &[t1], first), commit_to(secrets.srs, secrets.h, &[t2], second)];
         let (error, error_blinder) = secrets.error;
-        Some(Masked { wires, blinders, random, error: [error, t1, t2], error_blinder, random_blinders, commitments })
+        Some(Masked { wires, blinders, random: random.values, error: [error, t1, t2], error_blinder, random_blinders, cross })
     }
 
-    pub(super) fn commitment(masked: Option<&Masked>, k: usize) -> G1Affine {
-        masked.map_or(G1Affine::identity(), |m| m.commitments[k])
+    pub(super) fn cross_commitment(masked: Option<&Masked>, k: usize) -> G1Affine {
+        masked.map_or(G1Affine::identity(), |m| m.cross[k])
     }
     pub(super) fn error(masked: Option<&Masked>, rho: Fr) -> Fr {
         masked.map_or(Fr::ZERO, |m| m.error[0] + rho * (m.error[1] + rho * m.error[2]))
@@ -306,10 +311,13 @@ mod prover {
     use super::*;
     use crate::sumcheck::NoProver;
 
-    pub(super) fn mask(_: &Form, _: Fr, _: Option<(&[Fr], &[Fr])>, _: Vec<Fr>, _: Option<Secrets<'_>>) -> Option<NoProver> {
+    pub(super) fn commit(_: Option<Secrets<'_>>, _: &[Fr], _: Fr) -> G1Affine {
+        G1Affine::identity()
+    }
+    pub(super) fn masked(_: &Form, _: Fr, _: Option<(&[Fr], &[Fr])>, _: Mask, _: Vec<Fr>, _: Option<Secrets<'_>>) -> Option<NoProver> {
         None
     }
-    pub(super) fn commitment(_: Option<&NoProver>, _: usize) -> G1Affine {
+    pub(super) fn cross_commitment(_: Option<&NoProver>, _: usize) -> G1Affine {
         G1Affine::identity()
     }
     pub(super) fn error(_: Option<&NoProver>, _: Fr) -> Fr {

@@ -148,6 +148,8 @@ pub struct ProvingKey {
     pub params_blinders: Vec<Fr>,
     /// Blinders of each matrix' rows.
     pub matrix_blinders: Vec<Vec<Fr>>,
+    /// Rows of hidden messages of a proof of the verifying key's program, or 0 if that is not known.
+    pub(crate) hidden_rows: usize,
     /// See [`ProvingKey::message_table`].
     #[cfg(feature = "prover")]
     pub(crate) messages: std::sync::Arc<OnceLock<zktorch_algebra::msm::FixedBaseTable>>,
@@ -155,12 +157,19 @@ pub struct ProvingKey {
 
 impl ProvingKey {
     /// A key that has made no proof yet.
-    pub(crate) fn new(key_digest: [u8; 32], srs: pcs::Srs, params_blinders: Vec<Fr>, matrix_blinders: Vec<Vec<Fr>>) -> ProvingKey {
+    pub(crate) fn new(
+        key_digest: [u8; 32],
+        srs: pcs::Srs,
+        params_blinders: Vec<Fr>,
+        matrix_blinders: Vec<Vec<Fr>>,
+        hidden_rows: usize,
+    ) -> ProvingKey {
         ProvingKey {
             key_digest,
             srs,
             params_blinders,
             matrix_blinders,
+            hidden_rows,
             #[cfg(feature = "prover")]
             messages: Default::default(),
         }
@@ -182,12 +191,13 @@ impl ProvingKey {
         self.message_table();
     }
 
-    /// Encoding: digest, then counts (u64 little-endian) and values.
+    /// Encoding: digest, reference string, number of rows of hidden messages, blinders; counts are u64 little-endian.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer(self.key_digest.to_vec());
         let srs = self.srs.encode();
         out.count(srs.len());
         out.0.extend(srs);
+        out.count(self.hidden_rows);
         out.count(self.matrix_blinders.len() + 1);
         std::iter::once(&self.params_blinders).chain(&self.matrix_blinders).for_each(|list| out.scalars(list));
         out.0
@@ -200,10 +210,11 @@ impl ProvingKey {
         let key_digest = *reader.array().ok_or_else(bad)?;
         let srs = reader.count(1).and_then(|n| reader.bytes(n)).ok_or_else(bad)?;
         let srs = pcs::Srs::decode(srs).map_err(|e| VerifyError::Key(e.to_string()))?;
+        let hidden_rows = reader.count(0).ok_or_else(bad)?;
         // A list takes 8 bytes at least: its count.
         let mut blinders = reader.list(8, Reader::scalars).filter(|lists| !lists.is_empty() && reader.0.is_empty()).ok_or_else(bad)?;
         let params_blinders = blinders.remove(0);
-        Ok(ProvingKey::new(key_digest, srs, params_blinders, blinders))
+        Ok(ProvingKey::new(key_digest, srs, params_blinders, blinders, hidden_rows))
     }
 }
 
@@ -274,7 +285,7 @@ mod setup {
         zktorch_program::audit(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         crate::limits::check(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         check(program, parameters)?;
-        let needed = crate::shape::required_srs_size(program).map_err(|e| SetupError::Audit(e.to_string()))?;
+        let (needed, hidden_rows) = crate::shape::sizes(program).map_err(|e| SetupError::Audit(e.to_string()))?;
         if srs.g1.len() < needed {
             return Err(SetupError::ReferenceString { got: srs.g1.len(), needed });
         }
@@ -295,7 +306,7 @@ mod setup {
             matrix_blinders.push(blinders);
         }
         let key = VerifyingKey::new(program.clone(), params_rows, matrix_rows, pcs);
-        let proving = ProvingKey::new(key.digest(), srs, params_blinders, matrix_blinders);
+        let proving = ProvingKey::new(key.digest(), srs, params_blinders, matrix_blinders, hidden_rows);
         // The first proof with the key needs the same table.
         proving.messages.get_or_init(|| table);
         Ok((proving, key))

@@ -20,6 +20,8 @@ mod kernel;
 mod keys;
 mod limits;
 pub mod lookup;
+#[cfg(feature = "prover")]
+mod masks;
 pub mod opening;
 pub mod party;
 pub mod pcs;

@@ -29,7 +29,7 @@
 use crate::circuit::{Lc, ROW};
 use crate::claims::Vector;
 use crate::error::VerifyError;
-use crate::party::Party;
+use crate::party::{Mask, Party};
 use crate::pcs;
 use crate::proof::Phase;
 use crate::reduce::PointClaim;
@@ -105,6 +105,12 @@ pub struct OpeningSecrets<'a> {
 /// Number of rows of random wires that [`crate::decider`] adds.
 pub(crate) const MASK_ROWS: usize = 1;
 
+/// Length of `g`: that of any vector that the last opening combines, so that the whole opening is uniformly random. What pads all of them to a power of two is zero, as
+/// everybody knows. `rows` are those of wires, the random ones included; the longest combined row has `2^rounds` cells.
+pub(crate) fn mask_len(rows: usize, rounds: usize) -> usize {
+    (rows * ROW).max(1 << rounds)
+}
+
 /// Last variables that share messages in the sumcheck over the rows: there are few combined vectors, so it costs no more than messages one by one.
 const LATE: usize = 15;
 
@@ -161,14 +167,11 @@ pub fn open_rows<P: Party>(
     let ends: BTreeSet<&[Fr]> = claims.iter().map(|(c, v)| split(c, v).1).collect();
     let rounds = ends.iter().map(|lo| lo.len()).max().unwrap_or(0);
 
-    // `g` is as long as any vector that the last opening combines, so that the whole opening is uniformly random. What pads all of them to a power of two is zero, as
-    // everybody knows.
     let rows = party.circuit().rows + messages(rounds, 2, LATE) + (ends.len() + 1).div_ceil(ROW) + MASK_ROWS;
-    let mask_len = (rows * ROW).max(1 << rounds);
+    let mask_len = mask_len(rows, rounds);
     let mask_bits = mask_len.next_power_of_two().trailing_zeros() as usize;
-    let mut mask = party.random(mask_len + 1);
-    let mask_blinder = mask.pop().unwrap_or_default();
-    let mask_commitment = party.point("opening mask", || prover::commit(secrets, &mask, mask_blinder))?;
+    let Mask { values: mask, blinder: mask_blinder, commitment: mask_commitment } =
+        party.mask("opening mask", mask_len, |mask, blinder| prover::commit(secrets, mask, blinder))?;
 
     let sigma = party.challenge(b"row batch");
     let (groups, total) = group(&claims, sigma);

@@ -25,6 +25,17 @@ pub struct Part {
     pub messages: Vec<u8>,
 }
 
+/// A uniformly random vector that hides another one; the verifier has its commitment only.
+#[derive(Clone, Debug)]
+pub struct Mask {
+    /// The vector.
+    pub values: Vec<Fr>,
+    /// The commitment's blinder.
+    pub blinder: Fr,
+    /// The commitment.
+    pub commitment: G1Affine,
+}
+
 /// A prover or a verifier.
 pub trait Party {
     /// The transcript.
@@ -50,8 +61,10 @@ pub trait Party {
     fn rows(&self) -> &[G1Affine];
     /// Values of the wires and blinders of the rows so far; `None` at the verifier.
     fn secrets(&self) -> Option<(&[Fr], &[Fr])>;
-    /// `n` uniformly random scalars for masks; empty at the verifier.
+    /// `n` uniformly random scalars; empty at the verifier.
     fn random(&mut self, n: usize) -> Vec<Fr>;
+    /// A mask of `n` values, whose commitment is sent. `commit` commits to values with a blinder and runs at the prover only.
+    fn mask(&mut self, what: &'static str, n: usize, commit: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Result<Mask, VerifyError>;
     /// Begins the next part of the proof: another transcript and an empty circuit. Returns what the part before has left.
     fn restart(&mut self, transcript: Transcript) -> Part;
     /// Whether this party reads a proof and so has something to check. The prover and a dry run do not.
@@ -262,6 +275,9 @@ impl Party for Verifier<'_> {
     fn random(&mut self, _: usize) -> Vec<Fr> {
         Vec::new()
     }
+    fn mask(&mut self, what: &'static str, _: usize, _: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Result<Mask, VerifyError> {
+        Ok(Mask { values: Vec::new(), blinder: Fr::default(), commitment: self.point(what, G1Affine::identity)? })
+    }
     fn restart(&mut self, transcript: Transcript) -> Part {
         self.transcript = transcript;
         self.circuit = Circuit::default();
@@ -278,6 +294,7 @@ pub use prover::Prover;
 #[cfg(feature = "prover")]
 mod prover {
     use super::*;
+    use crate::masks::Masks;
     use ark_ff::AdditiveGroup;
     use rand_core::{CryptoRng, RngCore};
     use zktorch_algebra::{fr_from_wide_bytes, fr_to_bytes, g1_to_bytes, msm::FixedBaseTable};
@@ -287,6 +304,16 @@ mod prover {
         let mut bytes = [0u8; 64];
         rng.fill_bytes(&mut bytes);
         fr_from_wide_bytes(&bytes)
+    }
+
+    impl Mask {
+        /// A mask with fresh randomness.
+        pub(crate) fn random(rng: &mut (impl CryptoRng + ?Sized), n: usize, commit: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Mask {
+            let blinder = random_scalar(rng);
+            let values: Vec<Fr> = (0..n).map(|_| random_scalar(rng)).collect();
+            let commitment = commit(&values, blinder);
+            Mask { values, blinder, commitment }
+        }
     }
 
     /// Multiples of what hidden messages are committed with: `G_0..G_{ROW-1}` and, last, `H`.
@@ -314,6 +341,8 @@ mod prover {
         pub rng: R,
         /// Multiples of `G_0..G_{ROW-1}` and, last, `H`.
         table: &'a FixedBaseTable,
+        /// Masks that are made before they are needed.
+        pub(crate) masks: Option<&'a Masks<'a>>,
         /// Tests only: called with the message's name and its number; may change the message.
         #[cfg(test)]
         pub tamper: Option<Tamper<'a, Vec<Fr>>>,
@@ -336,6 +365,7 @@ mod prover {
                 proof: Vec::new(),
                 rng,
                 table,
+                masks: None,
                 #[cfg(test)]
                 tamper: None,
                 #[cfg(test)]
@@ -428,6 +458,12 @@ mod prover {
         }
         fn random(&mut self, n: usize) -> Vec<Fr> {
             (0..n).map(|_| random_scalar(&mut self.rng)).collect()
+        }
+        fn mask(&mut self, what: &'static str, n: usize, commit: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Result<Mask, VerifyError> {
+            let made = self.masks.and_then(|masks| masks.take(what, n));
+            let mut mask = made.unwrap_or_else(|| Mask::random(&mut self.rng, n, commit));
+            mask.commitment = self.point(what, || mask.commitment)?;
+            Ok(mask)
         }
         fn restart(&mut self, transcript: Transcript) -> Part {
             self.transcript = transcript;

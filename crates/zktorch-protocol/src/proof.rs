@@ -317,6 +317,7 @@ mod prover {
     use super::*;
     use crate::accumulate::{Accumulator, AccumulatorError};
     use crate::keys::{ProvingKey, blinded_rows};
+    use crate::masks::Masks;
     use crate::party::{Part, Prover, random_scalar};
     use rand_core::{CryptoRng, RngCore};
 
@@ -447,16 +448,24 @@ mod prover {
         statement: &Statement<'_>,
         witness: Witness<'_>,
         blinding: Blinding<'_>,
-        rng: R,
+        mut rng: R,
         phase: &mut dyn FnMut(Phase),
         hook: impl FnOnce(&mut Prover<'_, R>),
     ) -> Result<Vec<u8>, ProveError> {
-        let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
-        hook(&mut party);
-        let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
-        phase(Phase::Decider);
-        accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, phase);
-        Ok(party.proof)
+        let masks = Masks::new(pk, key.pcs.h, statement, &mut rng);
+        rayon::in_place_scope(|scope| {
+            let masks = masks.as_ref();
+            if let Some(masks) = masks {
+                scope.spawn(|_| masks.make());
+            }
+            let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
+            party.masks = masks;
+            hook(&mut party);
+            let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
+            phase(Phase::Decider);
+            accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, phase);
+            Ok(party.proof)
+        })
     }
 
     /// [`accumulate`] with a party of the caller.

@@ -119,7 +119,7 @@ mod prover {
         }
         let (key, built) = range_key(key);
         let witness = execute_steps(&built.program, parameters, &built.steps, &[]).map_err(|e| RangeError::Execute(Box::new(e)))?;
-        let pk = ProvingKey { key_digest: key.digest(), ..pk.clone() };
+        let pk = ProvingKey { key_digest: key.digest(), hidden_rows: 0, ..pk.clone() };
         let statement = Statement::of(&key, CONTEXT, &[]);
         Ok(prove(&pk, &key, &statement, Secrets { heap: &witness.heap, parameters }, Blinding::Fresh, rng, phase)?)
     }

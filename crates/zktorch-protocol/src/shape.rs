@@ -46,8 +46,13 @@ pub fn shape_of(statements: &[Statement<'_>], most: usize) -> Result<ProofShape,
 /// Number of powers of τ that a program needs, the proof about its parameters included. Batches of inferences have a few more rounds than one: there is room for twice as many
 /// hidden messages.
 pub fn required_srs_size(program: &Program) -> Result<usize, VerifyError> {
+    sizes(program).map(|(powers, _)| powers)
+}
+
+/// [`required_srs_size`], and the number of rows of hidden messages.
+pub(crate) fn sizes(program: &Program) -> Result<(usize, usize), VerifyError> {
     let ranges = proof_shape(&crate::ranges::range_program(program).program)?;
     let own = proof_shape(program)?;
     let roomy = (2 * (own.hidden_rows + 1) * crate::circuit::ROW).next_power_of_two();
-    Ok(own.srs_size.max(ranges.srs_size).max(roomy))
+    Ok((own.srs_size.max(ranges.srs_size).max(roomy), own.hidden_rows))
 }

@@ -3,8 +3,10 @@
 use crate::party::Prover;
 use crate::pcs::Srs;
 use crate::{Blinding, Phase, ProvingKey, Statement, VerifyError, VerifyingKey, Witness, required_srs_size, setup, verify};
+use ark_ff::AdditiveGroup;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use zktorch_algebra::Fr;
 use zktorch_program::{Builder, Built, Parameters, Part, RegionKind, Step, Term, execute};
 
 /// A proof of one inference of a key's own program, by a prover that `hook` may turn into a cheating one.
@@ -84,6 +86,37 @@ fn a_proof_depends_neither_on_vector_instructions_nor_on_threads() {
     // The instructions are forbidden to a thread, so there is only one.
     let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(single.install(|| zktorch_algebra::ifma::portable(make)), make());
+}
+
+/// Were they others, proofs would be made all the same, but later.
+#[test]
+fn masks_are_as_long_as_what_is_known_before_says() {
+    let (built, inputs) = sample();
+    let witness = execute(&built, &inputs).unwrap();
+    let (pk, vk) = keys(&built);
+    let statement = Statement::of(&vk, b"ctx", &witness.publics);
+    let secrets = Witness { heap: &witness.heap, parameters: &built.parameters };
+    let mut rng = ChaCha20Rng::seed_from_u64(5);
+    let masks = crate::masks::Masks::new(&pk, vk.pcs.h, &statement, &mut rng).unwrap();
+    rayon::join(|| masks.make(), || masks.make());
+    let lens = crate::masks::Masks::lens(pk.hidden_rows, &built.program);
+    let accumulator = crate::accumulate(&pk, &vk, &statement, secrets, Blinding::Fresh, rng, &mut |_| {}).unwrap();
+    // A random cell is not zero.
+    assert_eq!(accumulator.claim.poly.iter().rposition(|c| *c != Fr::ZERO), Some(lens[0] - 1));
+    assert_eq!(lens[1], accumulator.wires.len() + crate::opening::MASK_ROWS * crate::circuit::ROW);
+    for (name, len) in crate::masks::NAMES.into_iter().zip(lens) {
+        assert!(masks.take(name, len + 1).is_none(), "another length");
+        let mask = masks.take(name, len).unwrap();
+        assert_eq!(mask.commitment, crate::opening::prover::commit_to(&pk.srs, vk.pcs.h, &mask.values, mask.blinder));
+        assert!(mask.values.iter().all(|v| *v != Fr::ZERO));
+        assert!(masks.take(name, len).is_none(), "a mask hides once");
+    }
+    // What nobody has begun is made by who needs it.
+    let masks = crate::masks::Masks::new(&pk, vk.pcs.h, &statement, &mut ChaCha20Rng::seed_from_u64(5)).unwrap();
+    let late: Vec<_> = crate::masks::NAMES.into_iter().zip(lens).map(|(name, len)| masks.take(name, len).unwrap().commitment).collect();
+    assert_ne!(late[0], late[1]);
+    let derived = Statement { label: b"batch", ..statement };
+    assert!(crate::masks::Masks::new(&pk, vk.pcs.h, &derived, &mut ChaCha20Rng::seed_from_u64(5)).is_none());
 }
 
 #[test]

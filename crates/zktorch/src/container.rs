@@ -76,7 +76,7 @@ impl Kind {
             Kind::Proof | Kind::RangeProof => 6,
             Kind::Accumulator => 5,
             Kind::TaskResult => 3,
-            Kind::Model => 2,
+            Kind::Model | Kind::ProvingKey => 2,
             _ => 1,
         }
     }
