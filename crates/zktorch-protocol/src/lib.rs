@@ -14,6 +14,8 @@ pub mod decider;
 mod error;
 pub mod identities;
 #[cfg(feature = "prover")]
+mod integers;
+#[cfg(feature = "prover")]
 mod joint;
 #[cfg(feature = "prover")]
 mod kernel;

@@ -1,6 +1,7 @@
 //! The prover of a batch of sums of products: `Σ_t c_t · Σ_x Π_f T_{t,f}(x)`, for terms over different numbers of variables.
 
 use crate::claims::Claim;
+use crate::integers::Integers;
 use crate::joint;
 use crate::streamed::Streamed;
 use crate::sumcheck::{RoundProver, interpolate};
@@ -31,6 +32,8 @@ pub enum Factors<'a> {
     Tables(Vec<Vec<Fr>>),
     /// Two factors that are tables only after the first rounds, over the given number of variables.
     Streamed(Streamed<'a>, usize),
+    /// Factors that are tables only after the first rounds, since two are integers.
+    Integers(Integers),
 }
 
 impl<'a> Factors<'a> {
@@ -75,6 +78,7 @@ impl<'a> Batch<'a> {
             .map(|term| {
                 let vars = match &term.factors {
                     Factors::Streamed(_, vars) => *vars,
+                    Factors::Integers(integers) => integers.vars(),
                     Factors::Tables(tables) => {
                         let len = tables.first().map_or(1, Vec::len);
                         assert!(len.is_power_of_two() && tables.iter().all(|x| x.len() == len), "tables of one size");
@@ -94,6 +98,7 @@ impl<'a> Batch<'a> {
         let entries = |s: &State<'_>| match &s.term.factors {
             Factors::Tables(tables) => tables.iter().map(Vec::len).sum(),
             Factors::Streamed(_, vars) => 2usize << vars,
+            Factors::Integers(integers) => 2usize << integers.vars(),
         };
         let all: usize = self.terms.iter().map(entries).sum();
         (self.terms.len() * AWAKE / all.max(1)).max(1)
@@ -103,7 +108,7 @@ impl<'a> Batch<'a> {
     pub fn finals(&self, t: usize) -> Vec<Fr> {
         match &self.terms[t].term.factors {
             Factors::Tables(tables) => tables.iter().map(|x| x[0]).collect(),
-            Factors::Streamed(..) => unreachable!("all variables are bound"),
+            Factors::Streamed(..) | Factors::Integers(_) => unreachable!("all variables are bound"),
         }
     }
 }
@@ -116,6 +121,7 @@ fn chunks(n: usize) -> impl IndexedParallelIterator<Item = std::ops::Range<usize
 fn total(factors: &Factors<'_>) -> Fr {
     let tables = match factors {
         Factors::Streamed(streamed, _) => return streamed.sum(),
+        Factors::Integers(integers) => return integers.sum(),
         Factors::Tables(tables) => tables,
     };
     let n = tables.first().map_or(1, Vec::len);
@@ -179,6 +185,7 @@ impl RoundProver for Batch<'_> {
                             let [c0, c2] = streamed.round();
                             vec![c0, Fr::ZERO, c2]
                         }
+                        Factors::Integers(integers) => integers.round(),
                         Factors::Tables(tables) => match tables.as_slice() {
                             [a, b] => two_tables(a, b),
                             tables => interpolate(&round_values(tables)),
@@ -207,10 +214,12 @@ impl RoundProver for Batch<'_> {
             .par_iter_mut()
             .with_min_len(apart)
             .map(|s| {
-                if let Factors::Streamed(streamed, _) = &s.term.factors
-                    && s.vars > left - variables
-                {
-                    s.term.factors = Factors::Tables(streamed.tables().into());
+                if s.vars > left - variables {
+                    match &s.term.factors {
+                        Factors::Streamed(streamed, _) => s.term.factors = Factors::Tables(streamed.tables().into()),
+                        Factors::Integers(integers) => s.term.factors = Factors::Tables(integers.tables()),
+                        Factors::Tables(_) => {}
+                    }
                 }
                 // The first of the variables come before the term's own.
                 let before = left.saturating_sub(s.vars).min(variables);
@@ -260,7 +269,12 @@ impl RoundProver for Batch<'_> {
                 };
             } else {
                 let bound = match &mut t.factors {
-                    Factors::Streamed(streamed, _) => streamed.bind(r),
+                    Factors::Streamed(streamed, _) => streamed.bind(r).map(Vec::from),
+                    Factors::Integers(integers) => {
+                        let (tables, scale) = integers.bind(r);
+                        t.coeff *= scale;
+                        tables
+                    }
                     Factors::Tables(tables) => {
                         // Long tables are bound by all threads, one after the other.
                         tables.iter_mut().for_each(|x| bind_top(x, r));
@@ -268,7 +282,7 @@ impl RoundProver for Batch<'_> {
                     }
                 };
                 if let Some(tables) = bound {
-                    t.factors = Factors::Tables(tables.into());
+                    t.factors = Factors::Tables(tables);
                 }
             }
         });
@@ -320,6 +334,58 @@ mod tests {
             point.extend(r);
         }
         (claim, point)
+    }
+
+    #[test]
+    fn terms_with_integers_and_tables_give_the_same_sumcheck() {
+        let (head, long) = (crate::integers::HEAD_BITS, i64::from(i32::MAX));
+        for (n, square, count, most) in [(3, false, 0, 1 << 20), (5, false, 1, long >> 7), (5, true, 0, long >> 6), (12, false, 2, 1 << 16)]
+        {
+            let integers = |seed: i64| -> std::sync::Arc<[i32]> {
+                (0..1i64 << n).map(|i| ((i * 7919 + seed) % (2 * most + 1) - most) as i32).chain([]).collect()
+            };
+            let a = integers(1);
+            let b = if square { a.clone() } else { integers(5) };
+            assert!(crate::integers::Integers::fits([&a, &b]));
+            let field = |x: &[i32]| x.iter().map(|v| fr_from_i64(i64::from(*v))).collect::<Vec<Fr>>();
+            let others: Vec<Vec<Fr>> = (0..count).map(|k| table(k, 1 << (n - head))).collect();
+            let eq = table(7, 1 << (n - head));
+            for points in 0..1usize << (head + 1) {
+                let point: [Option<Fr>; 3] = std::array::from_fn(|i| (points >> i & 1 == 1).then(|| hash_to_fr(&[i as u8])));
+                let tail = (points >> head & 1 == 1).then(|| eq.clone());
+                for places in [[0, 1], [0, count as usize + 1]] {
+                    let lines = point.iter().fold(vec![Fr::ONE], |head, p| {
+                        head.iter().flat_map(|w| p.map_or([*w; 2], |p| [*w * (Fr::ONE - p), *w * p])).collect()
+                    });
+                    let mut tables: Vec<Vec<Fr>> = others.iter().map(|t| t.repeat(1 << head)).collect();
+                    let rest = tail.clone().unwrap_or_else(|| vec![Fr::ONE; 1 << (n - head)]);
+                    tables.push(lines.iter().flat_map(|w| rest.iter().map(move |t| *w * t)).collect());
+                    tables.insert(places[0], field(&a));
+                    tables.insert(places[1], field(&b));
+                    let claim: Fr = (0..1 << n).map(|i| tables.iter().map(|t| t[i]).product::<Fr>()).sum::<Fr>() * Fr::from(4u64);
+                    let degree = tables.len();
+                    let batch =
+                        |rounds: usize, factors| Batch::new(vec![Term { coeff: Fr::from(4u64), factors }], rounds, degree, Join::Constant);
+                    let own = || {
+                        let factors = [a.clone(), b.clone()];
+                        Factors::Integers(crate::integers::Integers::new(factors, places, point, others.clone(), tail.clone()))
+                    };
+                    for rounds in [n, n + 2] {
+                        let (mut x, mut y) = (batch(rounds, own()), batch(rounds, Factors::Tables(tables.clone())));
+                        let end = run(&mut x, claim);
+                        assert_eq!(end, run(&mut y, claim), "{n} variables, {points:b}");
+                        assert_eq!(x.finals(0)[..degree - 1], y.finals(0)[..degree - 1]);
+                        if n < 6 && degree < 4 {
+                            for variables in 1..=4 {
+                                assert_eq!(run_jointly(&mut batch(rounds, own()), claim, variables), end);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let (wide, unit): (std::sync::Arc<[i32]>, std::sync::Arc<[i32]>) = ([i32::MIN; 8].into(), [1 << 24; 8].into());
+        assert!(!crate::integers::Integers::fits([&wide, &unit]));
     }
 
     #[test]

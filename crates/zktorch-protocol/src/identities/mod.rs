@@ -163,9 +163,11 @@ mod prover {
     use super::plan::Bound;
     use super::*;
     use crate::claims::{Vector, Weight, Window};
+    use crate::integers::{HEAD_BITS, Integers};
     use crate::product::{Batch, Factors, Join, Term};
     use ark_ff::AdditiveGroup;
     use rayon::prelude::*;
+    use std::sync::Arc;
     use zktorch_algebra::{
         mle::{eq_table, eq_table_scaled},
         small::{Cell, combine_rows},
@@ -222,24 +224,95 @@ mod prover {
 
     pub(super) fn state(plan: &Plan<'_>, witness: Option<Witness<'_>>, rounds: usize, degree: usize) -> Option<Batch<'static>> {
         let witness = witness?;
-        let terms = plan
-            .multis
-            .par_iter()
-            .map(|m| {
-                let mut tables: Vec<Vec<Fr>> = m.factors.iter().map(|f| table(f, &m.shared, witness)).collect();
-                if m.has_eq() {
-                    tables.push(eq_over(m));
+        let terms = plan.multis.par_iter().map(|m| {
+            let factors = integers(m, witness).map_or_else(|| Factors::Tables(tables(m, witness)), Factors::Integers);
+            Term { coeff: m.weight, factors }
+        });
+        Some(Batch::new(terms.collect(), rounds, degree, Join::Constant))
+    }
+
+    /// All factors as tables.
+    fn tables(m: &Multi<'_>, witness: Witness<'_>) -> Vec<Vec<Fr>> {
+        let mut tables: Vec<Vec<Fr>> = m.factors.iter().map(|f| table(f, &m.shared, witness)).collect();
+        if m.has_eq() {
+            tables.push(eq_over(&m.shared, &m.eq));
+        }
+        tables
+    }
+
+    /// Variables of a term that is worth more than tables.
+    const LARGE: usize = 12;
+
+    /// A large term with two factors that are cells, not sums of cells, where no other factor depends on the first variables.
+    fn integers(m: &Multi<'_>, witness: Witness<'_>) -> Option<Integers> {
+        const { assert!(LARGE >= LATE + HEAD_BITS) };
+        if m.vars() < LARGE {
+            return None;
+        }
+        let places: Vec<usize> = (0..m.factors.len()).filter(|&f| m.factors[f].axes.iter().all(|(_, _, w)| w.is_none())).take(2).collect();
+        let places: [usize; 2] = places.try_into().ok()?;
+        // The letters without the first variables, and `eq` in these.
+        let (mut shared, mut eq) = (m.shared.clone(), m.eq.clone());
+        let mut point = [None; HEAD_BITS];
+        let mut left = HEAD_BITS;
+        let mut letters = shared.iter_mut().zip(&mut eq);
+        let mut first: Vec<u8> = Vec::new();
+        while left > 0 {
+            let ((letter, bits), eq) = letters.next()?;
+            let taken = left.min(*bits);
+            if let Some(eq) = eq {
+                let at = HEAD_BITS - left;
+                point[at..at + taken].iter_mut().zip(eq.drain(..taken)).for_each(|(p, e)| *p = Some(e));
+            }
+            first.extend((taken > 0).then_some(*letter));
+            (*bits, left) = (*bits - taken, left - taken);
+        }
+        let others: Vec<&Bound<'_>> = m.factors.iter().enumerate().filter(|(f, _)| !places.contains(f)).map(|(_, f)| f).collect();
+        if others.iter().any(|f| f.axes.iter().any(|(_, l, w)| w.is_none() && first.contains(l))) {
+            return None;
+        }
+        let [a, b] = places.map(|f| &m.factors[f]);
+        let cells = |f: &Bound<'_>| -> Option<Arc<[i32]>> {
+            match f.source {
+                Resolved::Committed(Vector::Matrix(i), _) => {
+                    with_cells!(witness.parameters.matrices[i].view(), cells => gather(cells, f, &m.shared))
                 }
-                Term { coeff: m.weight, factors: Factors::Tables(tables) }
-            })
-            .collect();
-        Some(Batch::new(terms, rounds, degree, Join::Constant))
+                _ => gather(wide(&f.source, witness), f, &m.shared),
+            }
+        };
+        let first = cells(a)?;
+        let second = if a.same_cells(b) { first.clone() } else { cells(b)? };
+        if !Integers::fits([&first, &second]) {
+            return None;
+        }
+        let others = others.into_iter().map(|f| table(f, &shared, witness)).collect();
+        let tail = eq.iter().any(|e| e.as_ref().is_some_and(|p| !p.is_empty()));
+        let tail = tail.then(|| eq_over(&shared, &eq));
+        Some(Integers::new([first, second], places, point, others, tail))
+    }
+
+    /// The cells of a factor over the shared letters, padded with zeros; `None` if one has more than 32 bits.
+    fn gather<T: Cell>(cells: &[T], factor: &Bound<'_>, shared: &[(u8, usize)]) -> Option<Arc<[i32]>> {
+        let (kept, bits) = shared.split_last().map(|(last, before)| (kept(factor, before), last.1))?;
+        let last = kept_axis(factor, shared.last()?.0);
+        let outer = offsets(factor.offset, &kept);
+        let mut out = vec![0i32; outer.len() << bits];
+        let fill = |(out, offset): (&mut [i32], &Option<usize>)| -> Option<()> {
+            let Some(o) = offset else { return Some(()) };
+            let (size, stride) = last.map_or((out.len(), 0), |a| (a.size, a.stride));
+            for (i, out) in out.iter_mut().take(size).enumerate() {
+                *out = i32::try_from(cells[o + i * stride].into()).ok()?;
+            }
+            Some(())
+        };
+        out.par_chunks_mut(1 << bits).with_min_len(1 << 12 >> bits.min(12)).zip(&outer).map(fill).collect::<Option<()>>()?;
+        Some(out.into())
     }
 
     /// `eq(r_s, s)` over the shared letters; 1 for contraction letters.
-    fn eq_over(m: &Multi<'_>) -> Vec<Fr> {
+    fn eq_over(shared: &[(u8, usize)], eq: &[Option<Vec<Fr>>]) -> Vec<Fr> {
         let mut table = vec![Fr::ONE];
-        let mut letters = m.shared.iter().zip(&m.eq).peekable();
+        let mut letters = shared.iter().zip(eq).peekable();
         while let Some(((_, bits), eq)) = letters.next() {
             let Some(point) = eq else {
                 table = table.iter().flat_map(|a| std::iter::repeat_n(*a, 1 << bits)).collect();
@@ -258,29 +331,38 @@ mod prover {
         table
     }
 
+    /// The factor's axis of a shared letter, if it has the letter.
+    fn kept_axis(factor: &Bound<'_>, letter: u8) -> Option<Axis> {
+        factor.axes.iter().find(|(_, l, w)| *l == letter && w.is_none()).map(|(a, _, _)| *a)
+    }
+
+    /// The factor's axes of shared letters, with the letters' numbers of variables.
+    fn kept(factor: &Bound<'_>, shared: &[(u8, usize)]) -> Vec<(Option<Axis>, usize)> {
+        shared.iter().map(|(l, bits)| (kept_axis(factor, *l), *bits)).collect()
+    }
+
+    /// Offsets of all indices, the first axis outermost; `None` outside the box.
+    fn offsets(offset: usize, kept: &[(Option<Axis>, usize)]) -> Vec<Option<usize>> {
+        kept.iter().fold(vec![Some(offset)], |offsets, (axis, bits)| {
+            let along = |o: &Option<usize>| {
+                let o = *o;
+                (0..1usize << bits).map(move |i| match axis {
+                    Some(a) if i >= a.size => None,
+                    Some(a) => o.map(|o| o + i * a.stride),
+                    None => o,
+                })
+            };
+            offsets.iter().flat_map(along).collect()
+        })
+    }
+
     /// The factor as a table over the shared letters (padded with zeros), its other letters bound. A shared letter that the factor lacks
     /// repeats it.
     fn bind<T: Cell>(cells: &[T], factor: &Bound<'_>, shared: &[(u8, usize)]) -> Vec<Fr> {
         let bound: Vec<(Axis, Vec<Fr>)> = factor.axes.iter().filter_map(|(a, _, w)| w.as_ref().map(|w| (*a, w.table(a.size)))).collect();
-        let kept: Vec<(Option<Axis>, usize)> = shared
-            .iter()
-            .map(|(l, bits)| (factor.axes.iter().find(|(_, x, w)| x == l && w.is_none()).map(|(a, _, _)| *a), *bits))
-            .collect();
+        let kept = kept(factor, shared);
         let total: usize = kept.iter().map(|(_, bits)| bits).sum();
-        // Offsets of the kept indices, in the order of the table; `None` outside the box.
-        let mut offsets: Vec<Option<usize>> = vec![Some(factor.offset)];
-        for (axis, bits) in &kept {
-            offsets = offsets
-                .iter()
-                .flat_map(|o| {
-                    (0..1usize << bits).map(move |i| match axis {
-                        Some(a) if i >= a.size => None,
-                        Some(a) => o.map(|o| o + i * a.stride),
-                        None => *o,
-                    })
-                })
-                .collect();
-        }
+        let offsets = offsets(factor.offset, &kept);
         debug_assert_eq!(offsets.len(), 1 << total);
         // Rows of neighbouring cells are combined as rows: one pass over the memory in order.
         if let Some((Some(a), bits)) = kept.last()

@@ -21,6 +21,20 @@ impl Bound<'_> {
     }
 }
 
+#[cfg(feature = "prover")]
+impl Bound<'_> {
+    /// Whether two factors are the same cells with the same letters.
+    pub fn same_cells(&self, other: &Bound<'_>) -> bool {
+        let same = match (&self.source, &other.source) {
+            (Resolved::Committed(v, _), Resolved::Committed(w, _)) => v == w,
+            (Resolved::Known(v), Resolved::Known(w)) => std::ptr::eq(*v, *w),
+            _ => false,
+        };
+        let axes = |b: &Bound<'_>| b.axes.iter().map(|(a, l, w)| (*a, *l, w.is_none())).collect::<Vec<_>>();
+        same && self.offset == other.offset && axes(self) == axes(other)
+    }
+}
+
 /// A one-factor term.
 pub(super) struct Single<'a> {
     pub weight: Fr,
