@@ -30,6 +30,7 @@ pub mod field;
 pub mod ifma;
 mod inverse;
 mod limbs;
+pub mod memory;
 pub mod mle;
 pub mod msm;
 mod par;

@@ -67,8 +67,7 @@ pub use srs::{Development, ReferenceString};
 pub use tensors::TensorSpec;
 pub use weights::WeightFolder;
 #[doc(no_inline)]
-/// Which instructions the arithmetic of proofs uses.
-pub use zktorch_algebra::ifma as kernels;
+pub use zktorch_algebra::{ifma as kernels, memory};
 pub use zktorch_float as float;
 #[doc(no_inline)]
 pub use zktorch_float::{DType, Data, Tensor};

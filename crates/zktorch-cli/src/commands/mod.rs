@@ -13,7 +13,7 @@ mod setup;
 mod srs;
 mod verify;
 
-use crate::args::{Cli, Command, Dim, Metric, Visibility};
+use crate::args::{BenchOne, Cli, Command, Dim, Metric, Stage, Visibility};
 use crate::ui::Ui;
 use crate::{Failure, Outcome, bench};
 use clap::CommandFactory as _;
@@ -24,6 +24,12 @@ use zktorch::{Fidelity, Tensor, TensorSpec, container};
 
 /// Runs the command.
 pub fn dispatch(cli: Cli, ui: &Ui) -> Result<Outcome, Failure> {
+    if let Command::Prove(_) | Command::ProveMetric(_) | Command::Work(_) | Command::BenchOne(BenchOne { stage: Stage::Prove, .. }) =
+        &cli.command
+    {
+        // These processes end with the proof.
+        zktorch::memory::keep_freed();
+    }
     match cli.command {
         Command::Demo(args) => demo::demo(&args, ui),
         Command::Check(args) => check::check(&args, ui),
