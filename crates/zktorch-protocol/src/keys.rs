@@ -6,7 +6,7 @@ use crate::error::VerifyError;
 use crate::party::decode_points;
 use crate::pcs;
 use serde::{Deserialize, Serialize};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use zktorch_algebra::{Fr, G1_BYTES, G1Affine, g1_to_bytes};
 use zktorch_program::Program;
 
@@ -143,7 +143,7 @@ pub struct ProvingKey {
     /// Digest of the verifying key that it belongs to.
     pub key_digest: [u8; 32],
     /// The reference string, cut to the powers that this model needs.
-    pub srs: pcs::Srs,
+    pub srs: Arc<pcs::Srs>,
     /// Blinders of the parameter heap's rows.
     pub params_blinders: Vec<Fr>,
     /// Blinders of each matrix' rows.
@@ -152,7 +152,7 @@ pub struct ProvingKey {
     pub(crate) hidden_rows: usize,
     /// See [`ProvingKey::message_table`].
     #[cfg(feature = "prover")]
-    pub(crate) messages: std::sync::Arc<OnceLock<zktorch_algebra::msm::FixedBaseTable>>,
+    pub(crate) messages: Arc<OnceLock<zktorch_algebra::msm::FixedBaseTable>>,
 }
 
 impl ProvingKey {
@@ -166,7 +166,7 @@ impl ProvingKey {
     ) -> ProvingKey {
         ProvingKey {
             key_digest,
-            srs,
+            srs: Arc::new(srs),
             params_blinders,
             matrix_blinders,
             hidden_rows,

@@ -297,6 +297,7 @@ mod prover {
     use crate::masks::Masks;
     use ark_ff::AdditiveGroup;
     use rand_core::{CryptoRng, RngCore};
+    use std::sync::Arc;
     use zktorch_algebra::{fr_from_wide_bytes, fr_to_bytes, g1_to_bytes, msm::FixedBaseTable};
 
     /// A uniformly random scalar.
@@ -342,7 +343,7 @@ mod prover {
         /// Multiples of `G_0..G_{ROW-1}` and, last, `H`.
         table: &'a FixedBaseTable,
         /// Masks that are made before they are needed.
-        pub(crate) masks: Option<&'a Masks<'a>>,
+        pub(crate) masks: Option<Arc<Masks>>,
         /// Tests only: called with the message's name and its number; may change the message.
         #[cfg(test)]
         pub tamper: Option<Tamper<'a, Vec<Fr>>>,
@@ -460,7 +461,7 @@ mod prover {
             (0..n).map(|_| random_scalar(&mut self.rng)).collect()
         }
         fn mask(&mut self, what: &'static str, n: usize, commit: impl FnOnce(&[Fr], Fr) -> G1Affine) -> Result<Mask, VerifyError> {
-            let made = self.masks.and_then(|masks| masks.take(what, n));
+            let made = self.masks.as_ref().and_then(|masks| masks.take(what, n));
             let mut mask = made.unwrap_or_else(|| Mask::random(&mut self.rng, n, commit));
             mask.commitment = self.point(what, || mask.commitment)?;
             Ok(mask)

@@ -453,19 +453,16 @@ mod prover {
         hook: impl FnOnce(&mut Prover<'_, R>),
     ) -> Result<Vec<u8>, ProveError> {
         let masks = Masks::new(pk, key.pcs.h, statement, &mut rng);
-        rayon::in_place_scope(|scope| {
-            let masks = masks.as_ref();
-            if let Some(masks) = masks {
-                scope.spawn(|_| masks.make());
-            }
-            let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
-            party.masks = masks;
-            hook(&mut party);
-            let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
-            phase(Phase::Decider);
-            accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, phase);
-            Ok(party.proof)
-        })
+        if let Some(masks) = &masks {
+            masks.spawn();
+        }
+        let mut party = Prover::new(Transcript::new(), pk.message_table(), rng);
+        party.masks = masks;
+        hook(&mut party);
+        let accumulator = accumulate_with(&mut party, pk, key, statement, witness, blinding, phase)?;
+        phase(Phase::Decider);
+        accumulator.decide_with(&mut party, &pk.srs, key.pcs.h, phase);
+        Ok(party.proof)
     }
 
     /// [`accumulate`] with a party of the caller.

@@ -115,6 +115,11 @@ fn masks_are_as_long_as_what_is_known_before_says() {
     let masks = crate::masks::Masks::new(&pk, vk.pcs.h, &statement, &mut ChaCha20Rng::seed_from_u64(5)).unwrap();
     let late: Vec<_> = crate::masks::NAMES.into_iter().zip(lens).map(|(name, len)| masks.take(name, len).unwrap().commitment).collect();
     assert_ne!(late[0], late[1]);
+    // So is what somebody has begun who cannot go on.
+    let masks = crate::masks::Masks::new(&pk, vk.pcs.h, &statement, &mut ChaCha20Rng::seed_from_u64(5)).unwrap();
+    masks.begin();
+    let begun: Vec<_> = crate::masks::NAMES.into_iter().zip(lens).map(|(name, len)| masks.take(name, len).unwrap().commitment).collect();
+    assert_eq!(begun, late);
     let derived = Statement { label: b"batch", ..statement };
     assert!(crate::masks::Masks::new(&pk, vk.pcs.h, &derived, &mut ChaCha20Rng::seed_from_u64(5)).is_none());
 }

@@ -17,10 +17,11 @@ use zktorch_program::derive::{Derived, SegmentCost};
 use zktorch_program::{Program, Witness};
 use zktorch_protocol::{self as protocol, Blinding};
 
-/// Memory of the prover per heap cell and per lookup of a leaf, and what does not depend on either: measured with `zktorch bench`.
-const BYTES_PER_CELL: u64 = 100;
-const BYTES_PER_LOOKUP: u64 = 28;
-const BYTES_BASE: u64 = 16 << 20;
+/// Memory of the prover per committed cell and per lookup of a leaf, beside the cells themselves, and what does not depend on either: by the peaks of `zktorch bench`, at least 0.9 and
+/// at most 1.4 times which the estimate is.
+const BYTES_PER_CELL: u64 = 15;
+const BYTES_PER_LOOKUP: u64 = 15;
+const BYTES_BASE: u64 = 48 << 20;
 /// Inferences are proved side by side as one batch while it stays below this number of cells.
 const BATCH_CELLS: usize = 1 << 22;
 /// Leaves of fewer cells are proved side by side, one on each core; larger ones one after the other, each on all cores.
