@@ -75,14 +75,14 @@ impl Integers {
 
     /// The sum over all variables that are left.
     pub fn sum(&self) -> Fr {
-        let [zero, one, _] = self.first(&self.grid);
+        let [zero, one, _] = self.first();
         let [e0, e1] = Integers::line(self.point[self.bound.len()]);
         e0 * zero + e1 * one
     }
 
     /// The quadratic in the first variable that is left, at 0, 1 and ∞: the others are summed.
-    fn first(&self, grid: &[Fr]) -> [Fr; 3] {
-        let mut grid = grid.to_vec();
+    fn first(&self) -> [Fr; 3] {
+        let mut grid = self.grid.clone();
         for point in self.point[self.bound.len() + 1..].iter().rev() {
             let [e0, e1] = Integers::line(*point);
             let third = grid.len() / 3;
@@ -93,7 +93,7 @@ impl Integers {
 
     /// Coefficients of the round polynomial.
     pub fn round(&self) -> Vec<Fr> {
-        let [zero, one, leading] = self.first(&self.grid);
+        let [zero, one, leading] = self.first();
         let quadratic = [zero, one - zero - leading, leading];
         let Some(p) = self.point[self.bound.len()] else { return quadratic.to_vec() };
         let (constant, slope) = (Fr::from(1u64) - p, p + p - Fr::from(1u64));

@@ -92,6 +92,14 @@ pub fn layouts_json<'a>(layouts: impl Iterator<Item = &'a Layout>) -> Value {
     layouts.map(|l| json!({ "inferences": l.inferences, "segments": l.segments })).collect()
 }
 
+/// Says that the model cannot be cut as often as it was asked for.
+fn warn_of_fewer_segments(split: &args::Split, plan: &Plan, ui: &Ui) {
+    let Some(args::Segments::Count(asked)) = split.segments else { return };
+    if let Some(least) = (0..plan.batches()).map(|b| plan.segments(b)).min().filter(|least| *least < asked) {
+        ui.warn(format!("{} instead of {asked}: there are no more places to cut the model", counted(least, "segment", "segments")));
+    }
+}
+
 /// Many inferences, or segments, or both.
 fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     ui.phase("reading the model and the key");
@@ -101,6 +109,7 @@ fn prove_many(args: &args::Prove, ui: &Ui) -> Result<Outcome, Failure> {
     let began = Instant::now();
     let plan = Plan::new(&model, inputs.len(), &[], &job_options(&args.split))?;
     let leaves = plan.leaves();
+    warn_of_fewer_segments(&args.split, &plan, ui);
     let all = prove_all(&model, &key, &plan, &inputs, ui)?;
     let accumulator_bytes = args.accumulator.as_ref().map(|path| all.accumulated.write(path)).transpose()?;
     ui.phase("proving the accumulator");

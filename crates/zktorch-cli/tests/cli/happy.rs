@@ -377,6 +377,10 @@ fn many_inputs_are_one_proof_and_accumulators_fold_into_another() {
     let verified = world.run("verify all.proof --vk m.vk").succeeded();
     assert!(verified.stdout.contains("5 of 5"), "{}", verified.stdout);
     assert!(world.run("inspect ab.acc").succeeded().stdout.contains("4 inferences"));
+    // A model that cannot be cut so often says so.
+    let cut = world.run("prove m.zkt --pk m.pk --input input.json --segments 1000 -o x.proof").succeeded();
+    assert!(cut.stderr.contains("instead of 1000"), "{}", cut.stderr);
+    std::fs::remove_file(world.path("x.proof")).unwrap();
     // Too little memory is said before anything is proved.
     let refused = world.run("prove m.zkt --pk m.pk --input input.json --memory 1KiB -o x.proof");
     assert_eq!(refused.code, 2);
