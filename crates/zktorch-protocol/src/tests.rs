@@ -124,6 +124,22 @@ fn masks_are_as_long_as_what_is_known_before_says() {
     assert!(crate::masks::Masks::new(&pk, vk.pcs.h, &derived, &mut ChaCha20Rng::seed_from_u64(5)).is_none());
 }
 
+/// A thread that waits for others may begin another proof: none may wait for one that it has put off.
+#[test]
+fn proofs_side_by_side_come_to_an_end() {
+    use rayon::prelude::*;
+    let (built, inputs) = sample();
+    let witness = execute(&built, &inputs).unwrap();
+    let (pk, vk) = keys(&built);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let make = |seed| prove(&pk, &vk, &built.parameters, b"ctx", &witness.heap, &witness.publics, ChaCha20Rng::seed_from_u64(seed));
+    let proofs: Vec<Vec<u8>> = pool.install(|| (0..24u64).into_par_iter().map(make).collect());
+    for proof in &proofs {
+        let _ = verify(&vk, b"ctx", &witness.publics, proof).unwrap();
+    }
+    assert_eq!(proofs[7], make(7), "whoever has made its masks");
+}
+
 #[test]
 fn an_honest_proof_verifies_and_differs_every_time() {
     let (built, inputs) = sample();
