@@ -342,7 +342,7 @@ mod tests {
         for (n, square, count, most) in [(3, false, 0, 1 << 20), (5, false, 1, long >> 7), (5, true, 0, long >> 6), (12, false, 2, 1 << 16)]
         {
             let integers = |seed: i64| -> std::sync::Arc<[i32]> {
-                (0..1i64 << n).map(|i| ((i * 7919 + seed) % (2 * most + 1) - most) as i32).chain([]).collect()
+                (0..1i64 << n).map(|i| ((i * 7919 + seed) % (2 * most + 1) - most) as i32).collect()
             };
             let a = integers(1);
             let b = if square { a.clone() } else { integers(5) };

@@ -120,6 +120,14 @@ fn masks_are_as_long_as_what_is_known_before_says() {
     masks.begin();
     let begun: Vec<_> = crate::masks::NAMES.into_iter().zip(lens).map(|(name, len)| masks.take(name, len).unwrap().commitment).collect();
     assert_eq!(begun, late);
+    // A proof asks for them by these names and lengths.
+    let mut asked = None;
+    let (heap, publics) = (&witness.heap, &witness.publics);
+    prove_with(&pk, &vk, &built.parameters, b"ctx", heap, publics, ChaCha20Rng::seed_from_u64(5), |party| asked = party.masks.clone());
+    let asked = asked.unwrap();
+    for (name, len) in crate::masks::NAMES.into_iter().zip(lens) {
+        assert!(asked.take(name, len).is_none(), "{name}");
+    }
     let derived = Statement { label: b"batch", ..statement };
     assert!(crate::masks::Masks::new(&pk, vk.pcs.h, &derived, &mut ChaCha20Rng::seed_from_u64(5)).is_none());
 }
